@@ -1,0 +1,140 @@
+"""The accuracy-table file: what `fofa-eval` writes, and search and bench read."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fofa.errors import UserError
+from fofa.files import FileModel
+from fofa.space import Architecture, SearchSpace, parse_architecture
+
+Fraction = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class SpaceRecord(BaseModel):
+    """A search space as files record it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["compound", "elastic"]
+    width_mult: Positive
+    resolutions: list[Annotated[int, Field(ge=8, le=4096)]] = Field(min_length=1)
+
+    @classmethod
+    def of(cls, space: SearchSpace) -> SpaceRecord:
+        return cls(
+            kind=space.kind, width_mult=space.width_mult, resolutions=list(space.resolutions)
+        )
+
+    def space(self) -> SearchSpace:
+        return SearchSpace(
+            kind=self.kind, width_mult=self.width_mult, resolutions=tuple(self.resolutions)
+        )
+
+
+class TrainingRecord(BaseModel):
+    """How the weights came about. `gpu_hours` is 0 on a CPU, where `core_hours` counts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: NonNegative
+    gpu_hours: NonNegative
+    device: str
+    images_per_second: NonNegative
+    seed: int
+    core_hours: NonNegative | None = None
+    epoch_scale: Positive | None = None
+    train_images: int | None = None
+    precision: str | None = None
+
+
+class EvaluationRecord(BaseModel):
+    """What was measured: the split, its size, and the images that recalibrated BatchNorm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    calibration_images: Annotated[int, Field(ge=0)]
+    test_images: Annotated[int, Field(ge=1)]
+    split: str
+    precision: str | None = None
+    device: str | None = None
+    seconds: NonNegative | None = None
+
+
+class ProxyRecord(BaseModel):
+    """Says that accuracies at small images stand in for a larger setting.
+
+    With `resolution_scale` 4, the accuracy measured at 40 px may be paired with a latency at
+    160 px. Only a table that says so itself is ever paired like that, and every output that uses
+    it says so too.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resolution_scale: Annotated[int, Field(ge=2, le=16)]
+    reason: str
+
+
+class ArchitectureAccuracy(BaseModel):
+    """One measured architecture; `top1` and `top5` are percentages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    top1: Fraction
+    top5: Fraction
+    macs: Annotated[int, Field(ge=1)]
+    params: Annotated[int, Field(ge=1)]
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The architecture that `name` names."""
+        return parse_architecture(self.name)
+
+
+class AccuracyTable(FileModel):
+    """Measured accuracy of many subnets of one supernet (schema `fofa.accuracy/1`)."""
+
+    SCHEMA: ClassVar[str] = "fofa.accuracy"
+    VERSION: ClassVar[int] = 1
+
+    recipe: str
+    dataset: str
+    preset: str | None = None
+    space: SpaceRecord
+    training: TrainingRecord
+    evaluation: EvaluationRecord
+    proxy: ProxyRecord | None = None
+    architectures: list[ArchitectureAccuracy] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check_architectures(self) -> AccuracyTable:
+        space, seen = self.space.space(), set()
+        for entry in self.architectures:
+            if entry.name in seen:
+                raise ValueError(f"architecture {entry.name} comes twice")
+            seen.add(entry.name)
+            try:
+                architecture = entry.architecture
+            except UserError as error:
+                raise ValueError(str(error)) from None
+            if architecture not in space:
+                raise ValueError(
+                    f"architecture {entry.name} is not in the table's space "
+                    f"({space.kind}, resolutions {list(space.resolutions)})"
+                )
+        return self
+
+    @cached_property
+    def mean_top1(self) -> float:
+        """Mean top-1 in percent over the subnets at the largest resolution (paper, Table 2)."""
+        largest = max(self.space.resolutions)
+        values = [a.top1 for a in self.architectures if a.architecture.resolution == largest]
+        if not values:
+            raise UserError(f"no architecture was measured at {largest} px, the largest resolution")
+        return sum(values) / len(values)

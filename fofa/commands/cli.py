@@ -1,0 +1,58 @@
+"""What every command line shares: the console, and how errors end a program.
+
+Exit codes: 0 done, 1 a check did not hold, 2 bad input or a missing requirement (one line on
+standard error), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from fofa.errors import UserError
+
+
+def make_app(help_text: str) -> typer.Typer:
+    """A typer application with this project's settings."""
+    return typer.Typer(
+        help=help_text,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def stderr_console() -> Console:
+    """Where progress and warnings go, so that standard output holds results only."""
+    return Console(stderr=True, highlight=False)
+
+
+def run_app(app: typer.Typer, name: str, **options: Any) -> NoReturn:
+    """Run `app` as the program `name` and exit with its code.
+
+    A `UserError` or an operating-system error on a named file becomes one line and exit code 2.
+    """
+    try:
+        app(prog_name=name, **options)
+    except UserError as error:
+        _fail(name, str(error), 2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        _fail(name, f"{place}{error.strerror or error}", 2)
+    except KeyboardInterrupt:
+        _fail(name, "interrupted", 130)
+    sys.exit(0)
+
+
+def _fail(name: str, message: str, code: int) -> NoReturn:
+    print(f"{name}: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,195 @@
+"""Reading and writing files so that nothing is lost and every fault is one clear line.
+
+Writing goes to a temporary file beside the target, is flushed to disk, then renamed: a crash
+leaves the old file whole. Reading goes through pydantic models with a schema name and version
+(`fofa.lut/1`); too old and too new are told apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fofa.errors import UserError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it over `path` when the body succeeds.
+
+    Raises:
+        UserError: if the folder cannot be made or written (read-only, full, gone).
+    """
+    temporary = Path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        yield temporary
+        _sync(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write: {error.strerror or error}") from error
+    finally:
+        if temporary.name:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` (UTF-8) to `path` atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`; NaN and infinity are refused.
+
+    Raises:
+        UserError: naming the file and what is wrong.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+        return json.loads(text, parse_constant=_refuse_constant)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise UserError(f"{path}: not JSON: {error.msg} at {place}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file, expected JSON in UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not usable JSON: {error}") from None
+
+
+class FileModel(BaseModel):
+    """A JSON file with a versioned schema.
+
+    Subclasses set `SCHEMA` (`fofa.<kind>`) and `VERSION`, and may set `UPGRADES`: a function per
+    old version that turns its JSON object into that of the next. Unknown fields are refused, so
+    that a misspelt one is seen.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    SCHEMA: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+    UPGRADES: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+
+    schema_name: str = Field(default="", alias="schema")
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Fill in the schema name of objects that were made in code."""
+        object.__setattr__(self, "schema_name", f"{self.SCHEMA}/{self.VERSION}")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The validated content of `path`.
+
+        Raises:
+            UserError: one line with the file, the field and what was expected.
+        """
+        data = read_json(path)
+        if not isinstance(data, dict):
+            raise UserError(
+                f"{path}: expected a JSON object with schema {cls.SCHEMA}/{cls.VERSION}"
+            )
+        data = cls._current(path, data)
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise UserError(f"{path}: {explain(error)}") from None
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
+    @classmethod
+    def _current(cls, path: Path, data: dict[str, Any]) -> dict[str, Any]:
+        """`data` brought to the current version, or a clear refusal."""
+        wanted = f"{cls.SCHEMA}/{cls.VERSION}"
+        found = data.get("schema")
+        match = re.fullmatch(r"(fofa\.[a-z-]+)/([0-9]{1,6})", str(found), re.ASCII)
+        if match is None or match[1] != cls.SCHEMA:
+            shown = json.dumps(found)[:60]
+            raise UserError(f"{path}: schema is {shown}, expected {wanted!r}")
+        version = int(match[2])
+        if version > cls.VERSION:
+            raise UserError(
+                f"{path}: schema {found} is newer than this fofa reads ({wanted}); upgrade fofa"
+            )
+        while version < cls.VERSION:
+            if version not in cls.UPGRADES:
+                raise UserError(
+                    f"{path}: schema {found} is too old ({wanted} is read); make the file anew"
+                )
+            data = cls.UPGRADES[version](data)
+            version += 1
+        return data | {"schema": wanted}
+
+    def to_json(self) -> str:
+        """The file's text: two-space indentation, schema first, a final newline."""
+        return (
+            json.dumps(self.model_dump(by_alias=True, mode="json"), indent=2, allow_nan=False)
+            + "\n"
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the file atomically."""
+        write_text(path, self.to_json())
+
+
+def explain(error: ValidationError) -> str:
+    """The first fault of a validation error as `field: what was expected (got value)`."""
+    first = error.errors(include_url=False)[0]
+    where = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]
+    ).lstrip(".")
+    got = "" if first["type"] == "missing" else f" (got {_short(first['input'])})"
+    more = error.error_count() - 1
+    rest = f", and {more} more faults" if more else ""
+    return f"field {where or '(top level)'}: {first['msg']}{got}{rest}"
+
+
+def finite(value: float) -> float:
+    """`value`, if it is a finite number; for pydantic fields that hold measurements."""
+    if not math.isfinite(value):
+        raise ValueError("expected a finite number")
+    return value
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not allowed")
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,244 @@
+"""The latency look-up table (LUT): its file format and how an architecture is looked up.
+
+Tables are measured by the package `profilers`; the format lives here because search reads it.
+The latency of an architecture is `scale * (sum of its blocks) + offset_ms`, with the calibration
+of its resolution (scale 1, offset 0 where there is none). A block that is not in the table is an
+error that names it, never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fofa.accuracy import NonNegative, Positive, SpaceRecord
+from fofa.errors import UserError
+from fofa.files import FileModel
+from fofa.space import Architecture, BlockKey, SearchSpace
+from fofa.space.subnet import DEPTHS, EXPANDS, KERNELS, NUM_STAGES, STAGE_KERNELS
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Method = Literal["measured", "published", "estimated"]
+
+
+class DeviceRecord(BaseModel):
+    """The device that was asked for and the hardware that was there.
+
+    `measured_on` holds the captured environment (CPU or GPU model and so on); `matches` is None
+    where nothing was expected or nothing was run (published and estimated tables).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requested: str
+    measured_on: dict[str, Any]
+    matches: bool | None
+
+
+class ProtocolRecord(BaseModel):
+    """How it was measured. Tables whose protocols differ are not mixed."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    plugin: str
+    runtime: str
+    dtype: str | None
+    batch_size: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1)] | None = None
+
+
+class LutEntry(BaseModel):
+    """Latency of one block at one resolution, in milliseconds for the whole batch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resolution: Annotated[int, Field(ge=8, le=4096)]
+    position: Literal["stem", "first", "stage", "head"]
+    stage: Annotated[int, Field(ge=1, le=NUM_STAGES)] | None = None
+    block: Literal["first", "later"] | None = None
+    kernel: int | None = None
+    expand: int | None = None
+    shape: dict[str, Any] = Field(default_factory=dict)
+    latency_ms: Positive
+    mad_ms: NonNegative | None = None
+    samples: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _check_key(self) -> LutEntry:
+        if self.position != "stage":
+            return self
+        if self.stage is None or self.block is None:
+            raise ValueError("a stage entry needs a stage (1 to 5) and a block (first or later)")
+        if self.kernel not in KERNELS or self.expand not in EXPANDS:
+            raise ValueError(
+                f"a stage entry needs a kernel of {KERNELS} and an expand of {EXPANDS}, "
+                f"got {self.kernel} and {self.expand}"
+            )
+        return self
+
+    @property
+    def key(self) -> BlockKey:
+        """Where the entry is looked up; outside the stages only the position counts."""
+        if self.position != "stage":
+            return BlockKey(self.position)
+        return BlockKey(self.position, self.stage, self.block, self.kernel, self.expand)
+
+
+class Calibration(BaseModel):
+    """Correction of the sum of blocks at one resolution, fitted on whole networks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scale: Positive
+    offset_ms: Finite
+
+
+class Validation(BaseModel):
+    """Error of the table on whole networks that calibration never saw. Percentages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    networks: Annotated[int, Field(ge=1)]
+    mape_percent: NonNegative
+    max_percent: NonNegative
+    within_5_percent: Annotated[float, Field(ge=0, le=100)]
+    within_10_percent: Annotated[float, Field(ge=0, le=100)]
+    kendall_tau: Annotated[float, Field(ge=-1, le=1)] | None
+    noise_percent: NonNegative
+
+
+class Stability(BaseModel):
+    """Whether the measurement can be trusted, and every reason against it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stable: bool
+    reasons: list[str] = Field(default_factory=list)
+
+
+class Lut(FileModel):
+    """A device's latency table (schema `fofa.lut/1`)."""
+
+    SCHEMA: ClassVar[str] = "fofa.lut"
+    VERSION: ClassVar[int] = 1
+
+    device: DeviceRecord
+    method: Method
+    protocol: ProtocolRecord
+    space: SpaceRecord
+    entries: list[LutEntry] = Field(min_length=1)
+    calibration: dict[str, Calibration] = Field(default_factory=dict)
+    validation: Validation | None = None
+    stability: Stability | None = None
+    created: str | None = None
+    source: str | None = None
+    raw_samples: str | None = None
+
+    @model_validator(mode="after")
+    def _check_consistent(self) -> Lut:
+        resolutions = set(self.space.resolutions)
+        seen = set()
+        for entry in self.entries:
+            if entry.resolution not in resolutions:
+                raise ValueError(
+                    f"an entry has resolution {entry.resolution}, not one of the space's"
+                )
+            if (entry.resolution, entry.key) in seen:
+                raise ValueError(f"entry {entry.key} at {entry.resolution} px comes twice")
+            seen.add((entry.resolution, entry.key))
+        for name in self.calibration:
+            if not name.isascii() or not name.isdigit() or int(name) not in resolutions:
+                raise ValueError(f"calibration for {name!r}, which is not one of the resolutions")
+        return self
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """The space whose blocks the table covers."""
+        return self.space.space()
+
+    @cached_property
+    def _blocks(self) -> dict[tuple[int, BlockKey], float]:
+        return {(entry.resolution, entry.key): entry.latency_ms for entry in self.entries}
+
+    def block_ms(self, resolution: int, key: BlockKey) -> float:
+        """Latency of one block, as measured alone.
+
+        Raises:
+            UserError: naming the block and the device, if the table has no such entry.
+        """
+        try:
+            return self._blocks[resolution, key]
+        except KeyError:
+            if resolution not in self.space.resolutions:
+                raise UserError(
+                    f"the table of {self.device.requested} has no resolution {resolution}, "
+                    f"only {self.space.resolutions}"
+                ) from None
+            raise UserError(
+                f"the table of {self.device.requested} has no entry for {key} at {resolution} px"
+            ) from None
+
+    def sum_ms(self, architecture: Architecture) -> float:
+        """Sum of the architecture's blocks, before calibration."""
+        return sum(self.block_ms(architecture.resolution, key) for key in block_keys(architecture))
+
+    def latency_ms(self, architecture: Architecture) -> float:
+        """Predicted latency of a batch, calibrated."""
+        return self._calibrated(self.sum_ms(architecture), architecture.resolution)
+
+    def latencies_ms(self, architectures: Iterable[Architecture]) -> np.ndarray:
+        """Predicted latency of each architecture, as a float64 vector."""
+        return np.array([self.latency_ms(architecture) for architecture in architectures])
+
+    def _calibrated(self, total_ms: float, resolution: int) -> float:
+        correction = self.calibration.get(str(resolution))
+        if correction is None:
+            return total_ms
+        return correction.scale * total_ms + correction.offset_ms
+
+    def compound_latencies_ms(self, resolution: int) -> np.ndarray:
+        """Calibrated latencies of the 243 compound subnets at `resolution`, in name order.
+
+        Works on stage sums, so that it costs microseconds rather than 243 walks.
+        """
+        fixed = sum(self.block_ms(resolution, BlockKey(p)) for p in ("stem", "first", "head"))
+        total = np.array([fixed])
+        for stage, kernel in enumerate(STAGE_KERNELS, start=1):
+            choices = [
+                self.block_ms(resolution, BlockKey("stage", stage, "first", kernel, expand))
+                + (depth - 1)
+                * self.block_ms(resolution, BlockKey("stage", stage, "later", kernel, expand))
+                for depth, expand in zip(DEPTHS, EXPANDS, strict=True)
+            ]
+            total = np.add.outer(total, np.array(choices)).ravel()
+        correction = self.calibration.get(str(resolution))
+        return total if correction is None else correction.scale * total + correction.offset_ms
+
+
+def block_keys(architecture: Architecture) -> list[BlockKey]:
+    """Where each of the architecture's blocks is looked up, stem to head."""
+    keys = [BlockKey("stem"), BlockKey("first")]
+    for stage, blocks in enumerate(architecture.subnet.stages, start=1):
+        for index, choice in enumerate(blocks):
+            order: Literal["first", "later"] = "first" if index == 0 else "later"
+            keys.append(BlockKey("stage", stage, order, choice.kernel, choice.expand))
+    keys.append(BlockKey("head"))
+    return keys
+
+
+def required_keys(space: SearchSpace) -> list[BlockKey]:
+    """Every block key that a table of `space` must have at each resolution."""
+    keys = [BlockKey("stem"), BlockKey("first"), BlockKey("head")]
+    for stage in range(1, NUM_STAGES + 1):
+        kernels = (STAGE_KERNELS[stage - 1],) if space.kind == "compound" else KERNELS
+        keys += [
+            BlockKey("stage", stage, order, kernel, expand)
+            for order in ("first", "later")
+            for kernel in kernels
+            for expand in EXPANDS
+        ]
+    return keys

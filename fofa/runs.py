@@ -1,0 +1,84 @@
+"""A run folder: the product of training, taken by evaluation, search and export.
+
+run.json               this file's `RunRecord`, rewritten as training goes on
+weights.safetensors    the supernet's state, as of the record's step
+checkpoint/            what resuming needs beyond that (optimiser, random state)
+log.jsonl, tensorboard/
+statistics/            BatchNorm statistics kept for chosen architectures
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from fofa.accuracy import ProxyRecord, TrainingRecord
+from fofa.errors import UserError
+from fofa.files import FileModel
+from fofa.space import SearchSpace
+from fofa.supernet.config import SupernetConfig
+
+RECORD_NAME = "run.json"
+WEIGHTS_NAME = "weights.safetensors"
+
+
+class RunRecord(FileModel):
+    """What a run is and how far it got (schema `fofa.run/1`).
+
+    `mean` and `std` are the normalisation of the images (RGB, of values 0 to 1).
+    """
+
+    SCHEMA: ClassVar[str] = "fofa.run"
+    VERSION: ClassVar[int] = 1
+
+    recipe: str
+    preset: str | None
+    dataset: str
+    data_spec: str
+    class_names: list[str] = Field(min_length=2)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    supernet: SupernetConfig
+    resolutions: list[int] = Field(min_length=1)
+    training: TrainingRecord
+    status: Literal["running", "finished", "imported"]
+    step: int = Field(ge=0)
+    proxy: ProxyRecord | None = None
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space of the run."""
+        return self.supernet.space(tuple(self.resolutions))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An opened run folder."""
+
+    folder: Path
+    record: RunRecord
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Open `folder`.
+
+        Raises:
+            UserError: if it is no run folder or has no weights yet.
+        """
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such run folder")
+        record = folder / RECORD_NAME
+        if not record.is_file():
+            raise UserError(f"{folder}: not a run folder, it has no {RECORD_NAME}")
+        run = cls(folder, RunRecord.read(record))
+        if not run.weights.is_file():
+            raise UserError(f"{folder}: the run has no {WEIGHTS_NAME} yet; train it first")
+        return run
+
+    @property
+    def weights(self) -> Path:
+        """The file of the supernet's weights."""
+        return self.folder / WEIGHTS_NAME

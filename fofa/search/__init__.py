@@ -1,0 +1,1 @@
+"""Constrained search: pairing latency with accuracy, exact and evolutionary search."""

@@ -1,0 +1,60 @@
+"""The search space: names, subnets, enumeration, sampling, block descriptions and costs.
+
+Pure Python and framework-free: importing it loads no torch. MACs and parameters are computed from
+the description alone (`macs`, `params`).
+"""
+
+from fofa.space.blocks import BlockKey, BlockSpec, make_divisible
+from fofa.space.cost import block_macs, block_params, macs, params
+from fofa.space.network import NetworkConfig, architecture_blocks, network_blocks
+from fofa.space.spaces import (
+    DEFAULT_RESOLUTIONS,
+    SearchSpace,
+    SpaceKind,
+    check_resolutions,
+    compound_subnets,
+    sample_compound,
+    sample_elastic,
+)
+from fofa.space.subnet import (
+    DEPTHS,
+    EXPANDS,
+    KERNELS,
+    NUM_STAGES,
+    STAGE_KERNELS,
+    Architecture,
+    BlockChoice,
+    Subnet,
+    parse_architecture,
+    parse_subnet,
+)
+
+__all__ = [
+    "DEFAULT_RESOLUTIONS",
+    "DEPTHS",
+    "EXPANDS",
+    "KERNELS",
+    "NUM_STAGES",
+    "STAGE_KERNELS",
+    "Architecture",
+    "BlockChoice",
+    "BlockKey",
+    "BlockSpec",
+    "NetworkConfig",
+    "SearchSpace",
+    "SpaceKind",
+    "Subnet",
+    "architecture_blocks",
+    "block_macs",
+    "block_params",
+    "check_resolutions",
+    "compound_subnets",
+    "macs",
+    "make_divisible",
+    "network_blocks",
+    "params",
+    "parse_architecture",
+    "parse_subnet",
+    "sample_compound",
+    "sample_elastic",
+]

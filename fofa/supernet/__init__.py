@@ -1,0 +1,1 @@
+"""The weight-sharing network and the plain networks that come out of it."""

@@ -1,0 +1,127 @@
+"""What a profiler plugin is. Anyone can ship one: an entry point in the group `fofa.profilers`.
+
+A plugin describes itself (name, defaults, availability) without importing its runtime. Opened, it
+gives a session, which lowers block lists to its runtime: the same call serves one block and a whole
+network. A plugin that does not run anything (published tables, estimates) makes its table directly.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+from fofa.latency import Lut, Method, ProtocolRecord
+from fofa.space import BlockSpec, NetworkConfig, SearchSpace
+
+ENTRY_POINT_GROUP = "fofa.profilers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginOptions:
+    """What a person can choose about a measurement; None takes the plugin's default."""
+
+    batch_size: int | None = None
+    dtype: str | None = None
+    threads: int | None = None
+    source: str | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether the plugin can run here; if not, why, and what to install."""
+
+    available: bool
+    reason: str = ""
+
+
+class Runner(Protocol):
+    """A lowered block or network, ready to run."""
+
+    def run(self) -> float:
+        """Run once, wait until it is done, return the milliseconds by the plugin's own clock."""
+
+    def close(self) -> None:
+        """Release the runtime's resources."""
+
+
+class Session(ABC):
+    """An opened runtime with fixed options. A context manager; leaving it frees the runtime."""
+
+    @property
+    @abstractmethod
+    def protocol(self) -> ProtocolRecord:
+        """How this session measures, as the table records it."""
+
+    @abstractmethod
+    def lower(self, blocks: Sequence[BlockSpec]) -> Runner:
+        """Turn consecutive blocks (one, or a whole network) into something that runs."""
+
+    @abstractmethod
+    def load(self, network: Path) -> Runner:
+        """Turn an exported ONNX network into something that runs.
+
+        Raises:
+            UserError: if the file is no network that this runtime takes.
+        """
+
+    def environment(self) -> dict[str, Any]:
+        """State of the hardware that may differ from moment to moment (clocks, temperature)."""
+        return {}
+
+    def hardware(self) -> dict[str, Any]:
+        """What the measurement runs on (model names, versions), as the table records it."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027 - most runtimes need no closing
+        """Free the runtime."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Plugin(ABC):
+    """A way to get latencies. `name` is what `--device` and files call it."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    method: ClassVar[Method]
+
+    @abstractmethod
+    def availability(self) -> Availability:
+        """Whether it can run here, found out cheaply."""
+
+
+class MeasuringPlugin(Plugin):
+    """A plugin that runs networks on hardware that is present."""
+
+    method: ClassVar[Method] = "measured"
+
+    @abstractmethod
+    def open(self, options: PluginOptions) -> Session:
+        """Start the runtime.
+
+        Raises:
+            UserError: if the runtime or hardware is missing (says what to install) or an option
+                is not possible.
+        """
+
+
+class TablePlugin(Plugin):
+    """A plugin that makes a table without running anything."""
+
+    @abstractmethod
+    def table(
+        self, space: SearchSpace, config: NetworkConfig, options: PluginOptions, device: str
+    ) -> Lut:
+        """The table of `device` for `space`.
+
+        Raises:
+            UserError: if the source is missing or wrong.
+        """
