@@ -46,7 +46,7 @@ def best_within(
             f"no architecture is within {limit:g} {unit}: the cheapest, "
             f"{architectures[cheapest].name}, takes {cost[cheapest]:.6g} {unit}"
         )
-    order = ranking(accuracy[within], cost[within], [architectures[row] for row in within])
+    order = ranking(accuracy[within], cost[within], [architectures[int(row)] for row in within])
     return int(within[order[0]])
 
 
