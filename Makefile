@@ -1,0 +1,50 @@
+# Two commands set everything up on a fresh machine: `make bench` and `make test`.
+# Both create .venv and install the pinned requirements when needed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+JOBS ?= 2
+PRESET ?= cifar10-small
+
+.DEFAULT_GOAL := help
+.PHONY: help bench test test-all lint format reproduce clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "fofa needs Python 3.11 or newer; set PYTHON=/path/to/python" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the pinned requirements into $(VENV) (about two minutes the first time)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --progress-bar on \
+		-c constraints.txt -e '.[dev,tensorrt-rtx]'
+	@touch $@
+
+bench: $(READY)  ## profile this CPU, regenerate every table and figure, write reports/
+	$(BIN)/fofa-profile --device epyc7763 --out luts/epyc.json
+	$(BIN)/fofa-bench --tables 2,3,4,5 --figures 4 --out reports
+
+test: lint  ## ruff, types and the test suite (under 15 minutes on two cores)
+	$(BIN)/pytest -q -n $(JOBS) -m 'not slow'
+
+test-all: lint  ## the same with the slow tests: kills, fuzzing, many processes
+	$(BIN)/pytest -q -n $(JOBS)
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## format and sort imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+reproduce: $(READY)  ## train and evaluate every recipe: make reproduce PRESET=cifar10
+	$(BIN)/fofa-reproduce --preset $(PRESET)
+
+clean:  ## remove .venv and caches; results stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
