@@ -121,7 +121,8 @@ def test_a_full_disk_is_one_line_and_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
     code = (
-        "import resource, signal, sys; from pathlib import Path; from fofa.files import write_text\n"
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from fofa.files import write_text\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "from fofa.errors import UserError\n"

@@ -1,0 +1,59 @@
+"""How programs end: one line and the right exit code, whatever went wrong."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+from fofa.commands.cli import make_app, run_app
+from fofa.errors import UserError
+app = make_app("A program.")
+@app.command()
+def command(fault: str) -> None:
+    match fault:
+        case "none": print("done")
+        case "user": raise UserError("file.json: wrong\\nin two lines")
+        case "missing": open("/nowhere/at/all")
+        case "interrupt": raise KeyboardInterrupt
+        case "check": sys.exit(1)
+        case "bug": raise RuntimeError("bug")
+run_app(app, "fofa-program")
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "line"),
+    [
+        ("none", 0, ""),
+        ("check", 1, ""),
+        ("user", 2, "fofa-program: file.json: wrong in two lines\n"),
+        ("missing", 2, "fofa-program: /nowhere/at/all: No such file or directory\n"),
+        ("interrupt", 130, "fofa-program: interrupted\n"),
+    ],
+)
+def test_exit_codes(fault: str, code: int, line: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, fault], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (code, line)
+
+
+def test_a_programming_error_stays_a_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "bug"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "RuntimeError: bug" in done.stderr
+
+
+def test_wrong_options_exit_with_2() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "none", "--tpyo"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--tpyo" in done.stderr
