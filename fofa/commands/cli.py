@@ -39,7 +39,7 @@ def run_app(app: typer.Typer, name: str, **options: Any) -> NoReturn:
     try:
         app(prog_name=name, **options)
     except UserError as error:
-        _fail(name, str(error), 2)
+        _fail(name, str(error))
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
@@ -47,12 +47,10 @@ def run_app(app: typer.Typer, name: str, **options: Any) -> NoReturn:
         if error.filename is None and error.errno is None:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        _fail(name, f"{place}{error.strerror or error}", 2)
-    except KeyboardInterrupt:
-        _fail(name, "interrupted", 130)
+        _fail(name, f"{place}{error.strerror or error}")
     sys.exit(0)
 
 
-def _fail(name: str, message: str, code: int) -> NoReturn:
+def _fail(name: str, message: str) -> NoReturn:
     print(f"{name}: {message}", file=sys.stderr)
-    sys.exit(code)
+    sys.exit(2)
