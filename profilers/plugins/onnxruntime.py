@@ -1,0 +1,195 @@
+"""ONNX Runtime on the CPU: what most networks run on where there is no accelerator.
+
+One thread unless more are asked for. Inputs and outputs are bound once, so that a run allocates
+nothing and copies nothing. Worker threads do not spin between runs: with a hundred sessions open,
+the spinning ones would take the cores from the one that is being timed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fofa.errors import UserError
+from fofa.latency import ProtocolRecord
+from fofa.space import BlockSpec
+from profilers.onnx_graph import (
+    ELEMENT_TYPES,
+    INPUT_NAME,
+    OUTPUT_NAME,
+    build_model,
+    input_shape,
+    output_shape,
+    random_input,
+)
+from profilers.plugin import (
+    Availability,
+    MeasuringPlugin,
+    PluginOptions,
+    Runner,
+    Session,
+)
+
+PROVIDER = "CPUExecutionProvider"
+INSTALL_HINT = "pip install onnxruntime"
+INPUT_TYPES = {"tensor(float)": "fp32", "tensor(float16)": "fp16"}
+
+
+class OnnxRuntimePlugin(MeasuringPlugin):
+    """Networks on the CPU, timed by the monotonic clock."""
+
+    name = "onnxruntime"
+    summary = "ONNX Runtime on the CPU"
+
+    def availability(self) -> Availability:
+        if find_spec("onnxruntime") is None:
+            return Availability(False, f"onnxruntime is not installed: {INSTALL_HINT}")
+        return Availability(True)
+
+    def open(self, options: PluginOptions) -> OnnxRuntimeSession:
+        dtype = options.dtype or "fp32"
+        if dtype not in ELEMENT_TYPES:
+            raise UserError(
+                f"onnxruntime: dtype {dtype!r}, expected one of {', '.join(ELEMENT_TYPES)}"
+            )
+        batch_size = 1 if options.batch_size is None else options.batch_size
+        threads = 1 if options.threads is None else options.threads
+        if batch_size < 1 or threads < 1:
+            raise UserError(
+                f"onnxruntime: batch size {batch_size} and {threads} threads, expected 1 or more"
+            )
+        if options.source is not None:
+            raise UserError("onnxruntime measures; it takes no source")
+        if options.extra:
+            raise UserError(f"onnxruntime: unknown options {', '.join(sorted(options.extra))}")
+        return OnnxRuntimeSession(batch_size, dtype, threads)
+
+
+class OnnxRuntimeSession(Session):
+    """The runtime with fixed options.
+
+    Raises:
+        UserError: if onnxruntime is not installed.
+    """
+
+    def __init__(self, batch_size: int, dtype: str, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UserError(f"onnxruntime cannot be imported ({error}): {INSTALL_HINT}") from error
+        self._runtime = onnxruntime
+        self._batch_size = batch_size
+        self._dtype = dtype
+        self._threads = threads
+
+    @property
+    def protocol(self) -> ProtocolRecord:
+        return ProtocolRecord(
+            plugin="onnxruntime",
+            runtime=f"onnxruntime {self._runtime.__version__}",
+            dtype=self._dtype,
+            batch_size=self._batch_size,
+            threads=self._threads,
+            provider=PROVIDER,  # type: ignore[call-arg]  # further fields are allowed
+            clock="perf_counter",  # type: ignore[call-arg]
+        )
+
+    def hardware(self) -> dict[str, Any]:
+        try:
+            return {"onnx": version("onnx"), "onnxruntime": self._runtime.__version__}
+        except PackageNotFoundError:
+            return {"onnxruntime": self._runtime.__version__}
+
+    def lower(self, blocks: Sequence[BlockSpec]) -> Runner:
+        model = build_model(blocks, self._batch_size, self._dtype)
+        session = self._open(model.SerializeToString())
+        values = random_input(input_shape(blocks, self._batch_size), self._dtype)
+        return OnnxRuntimeRunner(
+            self._runtime,
+            session,
+            {INPUT_NAME: values},
+            {OUTPUT_NAME: np.empty(output_shape(blocks, self._batch_size), values.dtype)},
+        )
+
+    def load(self, network: Path) -> Runner:
+        if not network.is_file():
+            raise UserError(f"{network}: no such file")
+        try:
+            session = self._open(str(network))
+        except Exception as error:  # the runtime raises a class of its own per fault
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"{network}: not a network that onnxruntime runs: {reason}") from None
+        inputs = {value.name: self._random(network, value) for value in session.get_inputs()}
+        outputs = dict(
+            zip(
+                [value.name for value in session.get_outputs()],
+                session.run(None, inputs),
+                strict=True,
+            )
+        )
+        return OnnxRuntimeRunner(self._runtime, session, inputs, outputs)
+
+    def _open(self, model: bytes | str) -> Any:
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        return self._runtime.InferenceSession(model, options, providers=[PROVIDER])
+
+    def _random(self, network: Path, value: Any) -> np.ndarray:
+        """Random content for an input of a loaded network; a free first axis is the batch."""
+        if value.type not in INPUT_TYPES:
+            raise UserError(f"{network}: input {value.name} is a {value.type}, expected an image")
+        shape = [
+            size if isinstance(size, int) else self._batch_size if axis == 0 else 0
+            for axis, size in enumerate(value.shape)
+        ]
+        if 0 in shape:
+            raise UserError(
+                f"{network}: input {value.name} has no fixed size {value.shape}; export it with one"
+            )
+        if shape[0] != self._batch_size:
+            raise UserError(
+                f"{network}: its batch size is {shape[0]}, asked for is {self._batch_size}"
+            )
+        return random_input(shape, INPUT_TYPES[value.type])
+
+
+class OnnxRuntimeRunner:
+    """A session with its inputs and outputs bound to memory that stays."""
+
+    def __init__(
+        self,
+        runtime: Any,
+        session: Any,
+        inputs: dict[str, np.ndarray],
+        outputs: dict[str, np.ndarray],
+    ) -> None:
+        self._session = session
+        self._binding = session.io_binding()
+        self._arrays = (inputs, outputs)
+        for name, array in inputs.items():
+            value = runtime.OrtValue.ortvalue_from_numpy(array)
+            self._binding.bind_ortvalue_input(name, value)
+        for name, array in outputs.items():
+            value = runtime.OrtValue.ortvalue_from_numpy(array)
+            self._binding.bind_ortvalue_output(name, value)
+
+    def run(self) -> float:
+        start = time.perf_counter_ns()
+        self._session.run_with_iobinding(self._binding)
+        return (time.perf_counter_ns() - start) / 1e6
+
+    def close(self) -> None:
+        self._binding = self._session = None
+        self._arrays = ({}, {})
+
+
+PLUGIN = OnnxRuntimePlugin()
