@@ -67,16 +67,26 @@ def read_json(path: Path) -> Any:
     """
     try:
         text = path.read_bytes().decode("utf-8")
-        return json.loads(text, parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file, expected JSON in UTF-8") from None
+    return parse_json(text, path)
+
+
+def parse_json(text: str, path: Path) -> Any:
+    """The JSON value in `text`, which came from `path`; NaN and infinity are refused.
+
+    Raises:
+        UserError: naming the file and what is wrong.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise UserError(f"{path}: not JSON: {error.msg} at {place}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file, expected JSON in UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not usable JSON: {error}") from None
 
@@ -108,7 +118,19 @@ class FileModel(BaseModel):
         Raises:
             UserError: one line with the file, the field and what was expected.
         """
-        data = read_json(path)
+        return cls._validated(read_json(path), path)
+
+    @classmethod
+    def parse(cls, text: str, path: Path) -> Self:
+        """The validated content of `text`, JSON that was found inside the file `path`.
+
+        Raises:
+            UserError: as `read` does.
+        """
+        return cls._validated(parse_json(text, path), path)
+
+    @classmethod
+    def _validated(cls, data: Any, path: Path) -> Self:
         if not isinstance(data, dict):
             raise UserError(
                 f"{path}: expected a JSON object with schema {cls.SCHEMA}/{cls.VERSION}"

@@ -1,0 +1,124 @@
+"""Architectures as rows of small integers, so that thousands are handled by one array operation.
+
+A row has 20 block slots, four for each stage in order. A slot holds the code of its block,
+`3 * kernel index + expand index` (0 to 8), or `ABSENT` where the depth leaves the block out. The
+resolution stands in a vector beside the rows, as an index into a list of resolutions. A subnet has
+exactly one row, so that equal rows are equal subnets.
+
+Imported where it is used, not from `fofa.space`, which stays free of numpy.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fofa.errors import UserError
+from fofa.space.network import MAX_DEPTH
+from fofa.space.subnet import (
+    DEPTHS,
+    EXPAND_OF_DEPTH,
+    EXPANDS,
+    KERNELS,
+    NUM_STAGES,
+    STAGE_KERNELS,
+    Architecture,
+    BlockChoice,
+    Subnet,
+)
+
+NUM_SLOTS = NUM_STAGES * MAX_DEPTH
+NUM_CHOICES = len(KERNELS) * len(EXPANDS)
+ABSENT = NUM_CHOICES
+"""Code of a slot that the depth leaves out: the last of `NUM_CODES` codes."""
+NUM_CODES = NUM_CHOICES + 1
+CHOICES = tuple(BlockChoice(k, e) for k, e in itertools.product(KERNELS, EXPANDS))
+"""The block that each code stands for."""
+
+_CODE_OF = {(choice.kernel, choice.expand): code for code, choice in enumerate(CHOICES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Many architectures at once.
+
+    Attributes:
+        codes: uint8 (N, 20), a block code for each slot.
+        resolution_index: intp (N,), into `resolutions`.
+        resolutions: in pixels.
+    """
+
+    codes: np.ndarray
+    resolution_index: np.ndarray
+    resolutions: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, rows: np.ndarray | slice) -> Population:
+        """The architectures of these rows."""
+        return Population(self.codes[rows], self.resolution_index[rows], self.resolutions)
+
+    def architecture(self, row: int) -> Architecture:
+        """The architecture of one row."""
+        resolution = self.resolutions[int(self.resolution_index[row])]
+        return Architecture(decode(self.codes[row]), resolution)
+
+    def keys(self) -> np.ndarray:
+        """An opaque sortable value (N,) for each row; equal values are equal architectures."""
+        rows = np.empty((len(self), NUM_SLOTS + 2), dtype=np.uint8)
+        rows[:, :NUM_SLOTS] = self.codes
+        rows[:, NUM_SLOTS:] = self.resolution_index.astype("<u2")[:, None].view(np.uint8)
+        return rows.view(f"V{NUM_SLOTS + 2}").ravel()
+
+
+def encode(architectures: Iterable[Architecture], resolutions: Sequence[int]) -> Population:
+    """The rows of these architectures.
+
+    Raises:
+        UserError: if an architecture's resolution is not one of `resolutions`.
+    """
+    listed = list(architectures)
+    index_of = {resolution: index for index, resolution in enumerate(resolutions)}
+    unknown = {a.resolution for a in listed} - set(index_of)
+    if unknown:
+        raise UserError(f"no resolution {sorted(unknown)} here, only {list(resolutions)}")
+    codes = bytearray()
+    for architecture in listed:
+        for blocks in architecture.subnet.stages:
+            codes += bytes(_CODE_OF[block.kernel, block.expand] for block in blocks)
+            codes += _PADDING[len(blocks)]
+    return Population(
+        codes=np.frombuffer(bytes(codes), dtype=np.uint8).reshape(-1, NUM_SLOTS),
+        resolution_index=np.array([index_of[a.resolution] for a in listed], dtype=np.intp),
+        resolutions=tuple(resolutions),
+    )
+
+
+def decode(codes: np.ndarray) -> Subnet:
+    """The subnet of one row of 20 codes."""
+    stages = codes.reshape(NUM_STAGES, MAX_DEPTH)
+    return Subnet(
+        tuple(tuple(CHOICES[int(code)] for code in stage if code != ABSENT) for stage in stages)
+    )
+
+
+def compound_population(resolutions: Sequence[int]) -> Population:
+    """Every compound architecture: 243 for each resolution, in the order of their names."""
+    options = np.full((NUM_STAGES, len(DEPTHS), MAX_DEPTH), ABSENT, dtype=np.uint8)
+    for stage, kernel in enumerate(STAGE_KERNELS):
+        for row, depth in enumerate(DEPTHS):
+            options[stage, row, :depth] = _CODE_OF[kernel, EXPAND_OF_DEPTH[depth]]
+    depths = np.array(list(itertools.product(range(len(DEPTHS)), repeat=NUM_STAGES)))
+    codes = options[np.arange(NUM_STAGES), depths].reshape(-1, NUM_SLOTS)
+    return Population(
+        codes=np.tile(codes, (len(resolutions), 1)),
+        resolution_index=np.repeat(np.arange(len(resolutions)), len(codes)),
+        resolutions=tuple(resolutions),
+    )
+
+
+_PADDING = {depth: bytes([ABSENT] * (MAX_DEPTH - depth)) for depth in DEPTHS}
