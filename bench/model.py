@@ -1,0 +1,105 @@
+"""What a table of the bench is: columns, rows and cells, and where every number came from.
+
+One model for the paper's Table 2 and for the latency tables, so that each output format is written
+once. It is also the JSON that the bench writes (schema `fofa.table/1`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fofa.files import FileModel
+
+
+class Choice(BaseModel):
+    """What one supernet gives within a limit: the chosen architecture and its numbers.
+
+    `timed_as` differs from `architecture` only for accuracy that declares itself a stand-in for
+    larger images. `accuracy` and `lut` are the anchors of the files in the report.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int
+    architecture: str
+    timed_as: str
+    top1: float
+    latency_ms: float
+    accuracy: str
+    lut: str
+
+
+class Cell(BaseModel):
+    """A number with what it rests on; without a number, `note` says why.
+
+    `spread` is the sample standard deviation over `seeds` (None for one seed).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: float | None = None
+    spread: float | None = None
+    seeds: int = 0
+    choices: list[Choice] = Field(default_factory=list)
+    sources: list[str] = Field(default_factory=list)
+    paper: float | None = None
+    note: str | None = None
+    best: bool = False
+
+
+class Column(BaseModel):
+    """A column; `group` is the device where a table has several side by side.
+
+    `paper_title` is the paper's own limit or unit where it differs from ours.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    group: str | None = None
+    decimals: int = 2
+    unit: str = ""
+    limit_ms: float | None = None
+    lut: str | None = None
+    paper_title: str | None = None
+
+
+class Row(BaseModel):
+    """A method; one cell per column."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    recipe: str
+    cells: list[Cell]
+
+
+class Table(FileModel):
+    """A table as every output format takes it (schema `fofa.table/1`)."""
+
+    SCHEMA: ClassVar[str] = "fofa.table"
+    VERSION: ClassVar[int] = 1
+
+    name: str
+    title: str
+    caption: list[str]
+    columns: list[Column]
+    rows: list[Row]
+
+
+def mark_best(
+    rows: list[list[Cell]], column: int, decimals: int, *, smallest: bool = False
+) -> None:
+    """Replace the best cells of a column by ones marked so; all that print alike are."""
+    values = [
+        None if (value := cells[column].value) is None else round(value, decimals) for cells in rows
+    ]
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return
+    best = min(known) if smallest else max(known)
+    for cells, value in zip(rows, values, strict=True):
+        if value == best:
+            cells[column] = cells[column].model_copy(update={"best": True})
