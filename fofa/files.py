@@ -167,15 +167,31 @@ class FileModel(BaseModel):
         return data | {"schema": wanted}
 
     def to_json(self) -> str:
-        """The file's text: two-space indentation, schema first, a final newline."""
-        return (
-            json.dumps(self.model_dump(by_alias=True, mode="json"), indent=2, allow_nan=False)
-            + "\n"
-        )
+        """The file's text, as `readable_json` writes it, and a final newline."""
+        return readable_json(self.model_dump(by_alias=True, mode="json")) + "\n"
 
     def write(self, path: Path) -> None:
         """Write the file atomically."""
         write_text(path, self.to_json())
+
+
+def readable_json(value: Any, indent: str = "") -> str:
+    """JSON for people: objects indented, lists with one item a line, each item compact.
+
+    A list of plain values stays on one line. A table of a thousand entries so takes a thousand
+    lines, and a changed entry is one line of a diff.
+    """
+    inner = indent + "  "
+    if isinstance(value, dict) and value:
+        items = [f"{json.dumps(key)}: {readable_json(item, inner)}" for key, item in value.items()]
+        opening, closing = "{", "}"
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        items = [json.dumps(item, allow_nan=False) for item in value]
+        opening, closing = "[", "]"
+    else:
+        return json.dumps(value, allow_nan=False)
+    lines = ",\n".join(inner + item for item in items)
+    return f"{opening}\n{lines}\n{indent}{closing}"
 
 
 def explain(error: ValidationError) -> str:

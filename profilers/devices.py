@@ -3,9 +3,9 @@
 A name stands for a way of measuring, so that tables made by different people compare. The hardware
 present is checked against what the name expects; the table records both. `fofa-profile` uses it so:
 
-    device = find_device(name, plugins=registry.names(), plugin=plugin_option)
+    device = find_device(name, plugins=registry.installed(), plugin=plugin_option)
     options = device.options(user_options)          # a person's choices win over the defaults
-    plugin = registry.load(device.plugin)
+    plugin = registry.load_plugin(device.plugin)
     ...
     matches = device.matches(measured_on)           # -> DeviceRecord(requested=device.name, ...)
 

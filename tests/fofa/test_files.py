@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fofa.errors import UserError
-from fofa.files import FileModel, read_json, replacing, write_text
+from fofa.files import FileModel, read_json, readable_json, replacing, write_text
 
 
 class Sample(FileModel):
@@ -140,3 +140,12 @@ def test_a_full_disk_is_one_line_and_keeps_the_old_file(tmp_path: Path) -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing\.json: no such file"):
         read_json(tmp_path / "nothing.json")
+
+
+@pytest.mark.parametrize(
+    "value", [{}, [], {"a": []}, {"a": {"b": [1, 2.5, None, "x\n"]}}, {"rows": [{"a": [1]}, {}]}, 3]
+)
+def test_readable_json_reads_back_and_gives_each_item_a_line(value: object) -> None:
+    assert json.loads(readable_json(value)) == value
+    rows = readable_json({"rows": [{"a": 1, "b": [2]}] * 3}).splitlines()
+    assert rows[2] == rows[3] == '    {"a": 1, "b": [2]},'

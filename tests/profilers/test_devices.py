@@ -1,3 +1,5 @@
+"""Named devices: what they choose, expect and say."""
+
 import pytest
 
 from fofa.errors import UserError

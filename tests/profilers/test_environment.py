@@ -1,3 +1,5 @@
+"""The environment record and the live state, with and without a driver."""
+
 import json
 import subprocess
 import sys
