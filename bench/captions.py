@@ -52,9 +52,15 @@ def protocol_text(lut: Lut) -> str:
 
 
 def device_title(lut: Lut) -> str:
-    """What a device is called in headings: its paper name or its own, and how it was obtained."""
+    """What a device is called in headings, and how its latencies were obtained.
+
+    A table measured on other hardware than its name stands for is called after that hardware.
+    """
     known = paper.device(lut.device.requested)
     name = known.title if known else lut.device.requested
+    if lut.method == "measured" and (lut.device.matches is False or known is None):
+        hardware = hardware_name(lut) or "other hardware"
+        return f"{hardware} (measured as {lut.device.requested})"
     return f"{name} ({lut.method})"
 
 

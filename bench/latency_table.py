@@ -18,16 +18,19 @@ from bench.model import Cell, Choice, Column, Row, Table, mark_best
 from fofa.errors import UserError
 from fofa.search.candidates import Candidates, pair
 from fofa.search.exact import best_within
+from fofa.space import Architecture
 
 
 @dataclass(frozen=True, slots=True)
 class PairedDevice:
     """A device's table with every accuracy table of a setting, and the limits to look at.
 
-    `problems` says for an accuracy table (by anchor) why it could not be paired.
+    `problems` says for an accuracy table (by anchor) why it could not be paired. `title` tells the
+    device from every other one.
     """
 
     source: LutSource
+    title: str
     limits: Limits
     candidates: dict[str, Candidates]
     problems: dict[str, str] = field(default_factory=dict)
@@ -39,14 +42,19 @@ class PairedDevice:
 
 
 def pair_device(
-    source: LutSource, sources: Sequence[AccuracySource], constraints: Constraints
+    source: LutSource,
+    sources: Sequence[AccuracySource],
+    constraints: Constraints,
+    title: str | None = None,
 ) -> PairedDevice:
     """Pair a device's table with every accuracy table that it fits.
 
     Raises:
         UserError: if it fits none, with the reason of the first.
     """
-    candidates, problems, latencies = {}, {}, {}
+    candidates: dict[str, Candidates] = {}
+    problems: dict[str, str] = {}
+    latencies: dict[Architecture, float] = {}
     for entry in sources:
         try:
             found = pair(source.lut, entry.table)
@@ -58,7 +66,8 @@ def pair_device(
     if not candidates:
         raise UserError(f"{source.path}: {next(iter(problems.values()), 'no accuracy table')}")
     limits = limits_for(source.lut, list(latencies.values()), constraints)
-    return PairedDevice(source, limits, candidates, problems)
+    title = title or captions.device_title(source.lut)
+    return PairedDevice(source, title, limits, candidates, problems)
 
 
 def latency_table(
@@ -129,7 +138,6 @@ def _caption(
 
 
 def _device_columns(device: PairedDevice) -> list[Column]:
-    title = captions.device_title(device.source.lut)
     known = paper.device(device.source.device)
     columns = []
     for index, limit in enumerate(device.limits.values_ms):
@@ -138,7 +146,7 @@ def _device_columns(device: PairedDevice) -> list[Column]:
         columns.append(
             Column(
                 title=f"{limit:g} ms",
-                group=title,
+                group=device.title,
                 unit="%",
                 limit_ms=limit,
                 lut=device.source.anchor,

@@ -17,7 +17,6 @@ from rich.text import Text
 from bench.formats import text
 from bench.model import Cell, Column, Table
 
-
 NOTE_WIDTH = 13
 
 

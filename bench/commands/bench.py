@@ -1,0 +1,93 @@
+"""`fofa-bench`: the paper's tables and figures from accuracy tables and latency tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench.build import FIGURES, TABLES, build, parse_choice
+from bench.collect import collect
+from bench.constraints import parse_constraints
+from bench.formats.screen import show
+from fofa.commands.cli import make_app, run_app, stderr_console
+
+app = make_app("Regenerate the paper's tables and figures, or check results against a baseline.")
+
+
+@app.command()
+def bench(
+    tables: Annotated[
+        str,
+        typer.Option(
+            help="Tables to make: some of 2,3,4,5 and other (devices that are not the paper's), "
+            "or none."
+        ),
+    ] = ",".join(TABLES),
+    figures: Annotated[
+        str,
+        typer.Option(
+            help="Figures to make: some of 1,4, or none. Pareto fronts come with each table."
+        ),
+    ] = ",".join(FIGURES),
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports"),
+    accuracy: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--accuracy",
+            help="A further accuracy table; may be repeated. Takes the place of the folder's of "
+            "the same recipe, seed and data.",
+        ),
+    ] = None,
+    lut: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--lut",
+            help="A further latency table; may be repeated. Takes the place of the folder's of "
+            "the same device.",
+        ),
+    ] = None,
+    constraints: Annotated[
+        str | None,
+        typer.Option(
+            help="Latency limits: paper, matched (as strict as the paper's on the Note10), or "
+            "milliseconds such as 15,20,25. By default the paper's on the paper's own hardware, "
+            "matched ones elsewhere."
+        ),
+    ] = None,
+    accuracy_dir: Annotated[
+        Path, typer.Option(help="Folder of accuracy tables (fofa-eval makes them).")
+    ] = Path("reports/accuracy"),
+    luts_dir: Annotated[
+        Path, typer.Option(help="Folder of latency tables (fofa-profile makes them).")
+    ] = Path("luts"),
+) -> None:
+    """Regenerate the paper's tables and figures, or check results against a baseline."""
+    limits = parse_constraints(constraints)
+    wanted_tables = parse_choice(tables, TABLES, "tables")
+    wanted_figures = parse_choice(figures, FIGURES, "figures")
+    collection = collect(
+        accuracy_dir=accuracy_dir, luts_dir=luts_dir, accuracy=accuracy or [], luts=lut or []
+    )
+    report = build(collection, tables=wanted_tables, figures=wanted_figures, constraints=limits)
+    from bench.outputs import write_report
+
+    page = write_report(report, out)
+    console = Console(highlight=False)
+    for table in report.tables:
+        show(table, console)
+    warnings = stderr_console()
+    for note in dict.fromkeys(report.notes):
+        warnings.print(f"note: {note}", style="yellow")
+    console.print(f"report: {page}", soft_wrap=True)
+
+
+def main() -> None:
+    """The program `fofa-bench`."""
+    run_app(app, "fofa-bench")
+
+
+if __name__ == "__main__":
+    main()

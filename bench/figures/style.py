@@ -1,0 +1,106 @@
+"""How figures look, and how one becomes a file. No pyplot: nothing global is drawn on.
+
+Ink, grid and paper are fixed colours here; inside the HTML report they become CSS variables, so
+that one SVG serves the light and the dark page.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+INK = "#24292e"
+GRID = "#d9dee3"
+PAPER = "#fefefe"
+VARIABLES = {INK: "var(--ink)", GRID: "var(--grid)", PAPER: "none"}
+
+RECIPE_COLOURS = {
+    "ofa": "#8f5be8",
+    "compofa": "#ef7d0c",
+    "fofa-n3": "#22a04b",
+    "fofa-n4": "#2b7de0",
+    "fofa-n4-300": "#12a5b8",
+    "sandwich": "#d6408f",
+}
+"""Orange and blue as in the paper's Figure 4; all readable on white and on near-black."""
+FURTHER_COLOURS = ("#a8763e", "#7d8590", "#b5a316", "#e5534b")
+
+SETTINGS: dict[Any, Any] = {
+    "axes.edgecolor": INK,
+    "axes.facecolor": PAPER,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": PAPER,
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "savefig.facecolor": PAPER,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fofa",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawn figure. `name` is its file name without suffix."""
+
+    name: str
+    title: str
+    caption: tuple[str, ...]
+    svg: str
+    png: bytes
+
+    def inline(self) -> str:
+        """The SVG for an HTML page: as wide as its place, colours from the page, own ids."""
+        svg = self.svg[self.svg.index("<svg") :]
+        svg = re.sub(r' width="[^"]*pt"', ' width="100%"', svg, count=1)
+        svg = re.sub(r' height="[^"]*pt"', "", svg, count=1)
+        svg = re.sub(r'(\bid=")', rf"\g<1>{self.name}-", svg)
+        svg = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{self.name}-", svg)
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+        for colour, variable in VARIABLES.items():
+            svg = svg.replace(colour, variable)
+        return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.title)}" ', 1)
+
+
+@contextmanager
+def canvas(width: float = 7.0, height: float = 4.2) -> Iterator[tuple[Canvas, Axes]]:
+    """A figure of `width` x `height` inches with one pair of axes, in this project's style."""
+    with matplotlib.rc_context(SETTINGS):
+        drawn = Canvas(figsize=(width, height), layout="constrained")
+        yield drawn, drawn.subplots()
+
+
+def finish(drawn: Canvas, name: str, title: str, caption: Sequence[str]) -> Figure:
+    """Render what was drawn; call it inside `canvas`. The same drawing gives the same bytes."""
+    svg, png = io.StringIO(), io.BytesIO()
+    drawn.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    drawn.savefig(png, format="png", dpi=160, metadata={"Software": None})
+    text = "\n".join(line.rstrip() for line in svg.getvalue().splitlines()) + "\n"
+    return Figure(name, title, tuple(caption), text, png.getvalue())
+
+
+def recipe_colour(recipe: str, recipes: Sequence[str]) -> str:
+    """The colour of `recipe`; those that are not the paper's are told apart by their order."""
+    if recipe in RECIPE_COLOURS:
+        return RECIPE_COLOURS[recipe]
+    further = [name for name in recipes if name not in RECIPE_COLOURS]
+    return FURTHER_COLOURS[further.index(recipe) % len(FURTHER_COLOURS)]
