@@ -17,25 +17,19 @@ SELECTION_NOTE = (
 
 
 def hardware_name(lut: Lut) -> str | None:
-    """The processor that a measured table ran on: the GPU's model for GPU plugins, else the CPU's.
+    """The processor that a measured table ran on: the GPU that was used, else the CPU.
 
     None where nothing was run or the table does not say.
     """
     found = lut.device.measured_on
-    on_gpu = lut.protocol.plugin not in ("onnxruntime", "published", "roofline")
-    gpus = found.get("gpus") or found.get("gpu")
-    first = gpus[0] if isinstance(gpus, list) and gpus else gpus
-    cpu = found.get("cpu")
-    return (_model(first) or _model(cpu)) if on_gpu else _model(cpu)
+    name = _text(found.get("gpu"), "name") or _text(found.get("cpu"), "model")
+    return name or None
 
 
-def _model(record: Any) -> str | None:
-    if isinstance(record, str):
-        return record
+def _text(record: Any, key: str) -> str | None:
     if isinstance(record, dict):
-        value = record.get("name") or record.get("model")
-        return str(value) if value else None
-    return None
+        record = record.get(key)
+    return record if isinstance(record, str) else None
 
 
 def protocol_text(lut: Lut) -> str:
@@ -77,7 +71,7 @@ def latency_sentences(lut: Lut) -> list[str]:
     elif lut.method == "estimated":
         sentences = [
             f"Latency of {name}: ESTIMATED from peak rate and bandwidth, not measured on any device"
-            f"; {how}."
+            f"{f' ({lut.source})' if lut.source else ''}; {how}."
         ]
     else:
         hardware = hardware_name(lut) or "hardware that the table does not name"

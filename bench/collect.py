@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import BaseModel, ConfigDict
+
 from bench import paper
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
@@ -20,9 +22,10 @@ from fofa.files import read_json
 from fofa.latency import Lut
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What accuracy tables must share to be rows of one table."""
+class Setting(BaseModel):
+    """What accuracy tables must share to be rows of one table, or to be compared in a gate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str
     preset: str | None
@@ -50,10 +53,11 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class AccuracySource:
-    """An accuracy table and the file it came from."""
+    """An accuracy table and its file; `named`: by the caller, not found in a folder."""
 
     path: Path
     table: AccuracyTable
+    named: bool = False
 
     @property
     def identity(self) -> tuple[str, int]:
@@ -72,7 +76,7 @@ class AccuracySource:
 
 @dataclass(frozen=True, slots=True)
 class LutSource:
-    """A latency table and the file it came from; `named`: by the caller, not found in a folder."""
+    """A latency table and its file; `named`: by the caller, not found in a folder."""
 
     path: Path
     lut: Lut
@@ -128,7 +132,9 @@ def collect(
     Raises:
         UserError: if a file cannot be read or holds something else than it should.
     """
-    named_tables = [AccuracySource(path, AccuracyTable.read(path)) for path in _unique(accuracy)]
+    named_tables = [
+        AccuracySource(path, AccuracyTable.read(path), named=True) for path in _unique(accuracy)
+    ]
     found_tables = [
         AccuracySource(path, AccuracyTable.read(path))
         for path in _files(accuracy_dir, AccuracyTable.SCHEMA, accuracy)

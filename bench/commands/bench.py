@@ -12,7 +12,9 @@ from bench.build import FIGURES, TABLES, build, parse_choice
 from bench.collect import collect
 from bench.constraints import parse_constraints
 from bench.formats.screen import show
+from bench.gate import run as gate
 from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.errors import UserError
 
 app = make_app("Regenerate the paper's tables and figures, or check results against a baseline.")
 
@@ -49,6 +51,47 @@ def bench(
             "the same device.",
         ),
     ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            "--check",
+            metavar="BASELINE",
+            help="Make no report: compare with this baseline. Exit code 0 held, 1 regressed, "
+            "2 not comparable.",
+        ),
+    ] = None,
+    update_baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--update-baseline",
+            metavar="BASELINE",
+            help="Make no report: write this baseline from the tables at hand.",
+        ),
+    ] = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(help="With --check: a Markdown summary for a pull request, to this file."),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="With --check: JUnit XML, to this file.")
+    ] = None,
+    accuracy_tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Points of top-1 that may be lost. By default the baseline's, 0.2 in a new one.",
+        ),
+    ] = None,
+    latency_tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1000,
+            help="Percent by which a latency may rise, or both tables' own errors together if "
+            "that is more. By default the baseline's, 3 in a new one.",
+        ),
+    ] = None,
     constraints: Annotated[
         str | None,
         typer.Option(
@@ -68,9 +111,27 @@ def bench(
     limits = parse_constraints(constraints)
     wanted_tables = parse_choice(tables, TABLES, "tables")
     wanted_figures = parse_choice(figures, FIGURES, "figures")
+    if check is not None and update_baseline is not None:
+        raise UserError("--check and --update-baseline exclude each other: check first")
+    if check is None and (summary is not None or junit is not None):
+        raise UserError("--summary and --junit go with --check")
     collection = collect(
         accuracy_dir=accuracy_dir, luts_dir=luts_dir, accuracy=accuracy or [], luts=lut or []
     )
+    if check is not None:
+        code = gate.check_baseline(
+            check,
+            collection,
+            accuracy_points=accuracy_tolerance,
+            latency_percent=latency_tolerance,
+            summary=summary,
+            junit=junit,
+        )
+        raise typer.Exit(code)
+    if update_baseline is not None:
+        tolerance = gate.with_overrides(gate.Tolerance(), accuracy_tolerance, latency_tolerance)
+        gate.update_baseline(update_baseline, collection, limits, tolerance)
+        return
     report = build(collection, tables=wanted_tables, figures=wanted_figures, constraints=limits)
     from bench.outputs import write_report
 

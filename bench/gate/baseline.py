@@ -1,0 +1,188 @@
+"""The baseline file: what was reached, under which limit, and what makes it comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bench import captions
+from bench.collect import AccuracySource, Collection, LutSource, Setting, require_accuracy
+from bench.constraints import Constraints
+from bench.latency_table import pair_device
+from fofa.accuracy import Fraction, NonNegative, Positive
+from fofa.errors import UserError
+from fofa.files import FileModel
+from fofa.latency import Lut, Method
+from fofa.search.exact import best_within
+from fofa.space import parse_architecture
+
+
+class LutIdentity(BaseModel):
+    """What two latency tables must share to be compared; versions of runtimes may differ."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: str
+    method: Method
+    hardware: str | None
+    plugin: str
+    dtype: str | None
+    batch_size: int
+    threads: int | None
+    width_mult: float
+
+    @classmethod
+    def of(cls, lut: Lut) -> LutIdentity:
+        protocol = lut.protocol
+        return cls(
+            device=lut.device.requested,
+            method=lut.method,
+            hardware=captions.hardware_name(lut),
+            plugin=protocol.plugin,
+            dtype=protocol.dtype,
+            batch_size=protocol.batch_size,
+            threads=protocol.threads,
+            width_mult=lut.space.width_mult,
+        )
+
+
+class LimitRecord(BaseModel):
+    """The best architecture within a limit, as it was when the baseline was made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit_ms: Positive
+    architecture: str
+    top1: Fraction
+    latency_ms: Positive
+
+    @model_validator(mode="after")
+    def _check_architecture(self) -> LimitRecord:
+        try:
+            parse_architecture(self.architecture)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
+class Result(BaseModel):
+    """One supernet on one device; `lut_error_percent` is the table's own error at that time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lut: LutIdentity
+    lut_error_percent: NonNegative
+    recipe: str
+    seed: int
+    data: Setting
+    limits: list[LimitRecord] = Field(min_length=1)
+
+
+class Tolerance(BaseModel):
+    """How much may be lost: points of top-1, and percent of latency.
+
+    A latency may also differ by the sum of both tables' own errors, if that is more.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    accuracy_points: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0.2
+    latency_percent: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 3.0
+
+
+class Baseline(FileModel):
+    """What a gate compares with (schema `fofa.baseline/1`)."""
+
+    SCHEMA: ClassVar[str] = "fofa.baseline"
+    VERSION: ClassVar[int] = 1
+
+    tolerance: Tolerance
+    results: list[Result] = Field(min_length=1)
+
+
+def lut_error_percent(lut: Lut) -> float:
+    """The table's own error: its mean error on whole networks or its noise, the larger.
+
+    0 for tables that were not measured here; they do not change by themselves.
+    """
+    if lut.validation is None:
+        return 0.0
+    return max(lut.validation.mape_percent, lut.validation.noise_percent)
+
+
+def instability(lut: Lut) -> str | None:
+    """Why a table's latencies cannot be trusted, None if they can."""
+    if lut.stability is None or lut.stability.stable:
+        return None
+    return "; ".join(lut.stability.reasons) or "no reason recorded"
+
+
+def make_baseline(
+    collection: Collection, constraints: Constraints, tolerance: Tolerance
+) -> tuple[Baseline, list[str]]:
+    """The baseline of everything that was read, and what was left out and why.
+
+    Raises:
+        UserError: if nothing could be recorded.
+    """
+    require_accuracy(collection)
+    results: list[Result] = []
+    notes: list[str] = []
+    for source in collection.luts:
+        reason = instability(source.lut)
+        if reason is not None:
+            notes.append(f"{source.path}: left out, the measurement was unstable: {reason}")
+            continue
+        for setting in collection.settings:
+            found, faults = _results(source, collection.of_setting(setting), constraints)
+            results += found
+            notes += faults
+    if not results:
+        reason = notes[0] if notes else f"no latency table in {collection.luts_dir} or named"
+        raise UserError(f"nothing to record: {reason}")
+    return Baseline(tolerance=tolerance, results=results), notes
+
+
+def _results(
+    source: LutSource, sources: Sequence[AccuracySource], constraints: Constraints
+) -> tuple[list[Result], list[str]]:
+    try:
+        device = pair_device(source, sources, constraints)
+    except UserError as error:
+        return [], [f"left out: {error}"]
+    results, notes = [], [f"left out: {problem}" for problem in device.problems.values()]
+    for entry in sources:
+        candidates = device.candidates.get(entry.anchor)
+        if candidates is None:
+            continue
+        limits = []
+        for limit in device.limits.values_ms:
+            try:
+                row = best_within(
+                    candidates.top1, candidates.latency_ms, candidates.architectures, limit
+                )
+            except UserError as error:
+                notes.append(f"left out: {source.device}, {entry.table.recipe}: {error}")
+                continue
+            limits.append(
+                LimitRecord(
+                    limit_ms=limit,
+                    architecture=candidates.architectures[row].name,
+                    top1=float(candidates.top1[row]),
+                    latency_ms=float(candidates.latency_ms[row]),
+                )
+            )
+        if limits:
+            results.append(
+                Result(
+                    lut=LutIdentity.of(source.lut),
+                    lut_error_percent=lut_error_percent(source.lut),
+                    recipe=entry.table.recipe,
+                    seed=entry.table.training.seed,
+                    data=entry.setting,
+                    limits=limits,
+                )
+            )
+    return results, notes

@@ -1,0 +1,225 @@
+"""Comparing what is there now with a baseline, aware of the latency tables' own noise.
+
+A limit has regressed if the best accuracy within it fell by more than the tolerance, or if the
+architecture that the baseline chose lost accuracy itself (even where another took its place), or if
+it became slower. What differs in hardware, protocol or data, or was measured unstably, is not
+compared: that is neither held nor regressed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from pydantic import BaseModel
+
+from bench.collect import AccuracySource, Collection, LutSource
+from bench.gate.baseline import (
+    Baseline,
+    LimitRecord,
+    LutIdentity,
+    Result,
+    Tolerance,
+    instability,
+    lut_error_percent,
+)
+from fofa.errors import UserError
+from fofa.search.candidates import Candidates, pair
+from fofa.search.exact import best_within
+
+EPSILON = 1e-9
+"""Slack for decimal fractions: a loss of exactly the tolerance is within it."""
+
+
+class Status(Enum):
+    """What became of a limit."""
+
+    HELD = "held"
+    REGRESSED = "regressed"
+    INCOMPARABLE = "not compared"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One limit of one supernet on one device, then and now.
+
+    `reasons` say what got worse or why nothing was compared; `new_*` are None where nothing was.
+    """
+
+    device: str
+    recipe: str
+    seed: int
+    old: LimitRecord
+    status: Status
+    reasons: tuple[str, ...] = ()
+    new_top1: float | None = None
+    new_architecture: str | None = None
+    new_latency_ms: float | None = None
+    improved: bool = False
+
+    @property
+    def place(self) -> str:
+        """Device, supernet and limit in words."""
+        return f"{self.device}, {self.recipe} seed {self.seed}, {self.old.limit_ms:g} ms"
+
+
+def compare(
+    baseline: Baseline, collection: Collection, tolerance: Tolerance | None = None
+) -> list[Outcome]:
+    """One outcome for every limit of the baseline; what is new now is not looked at."""
+    allowed = tolerance or baseline.tolerance
+    return [
+        outcome
+        for result in baseline.results
+        for outcome in _compare_result(result, collection, allowed)
+    ]
+
+
+def exit_code(outcomes: Iterable[Outcome]) -> int:
+    """0 all held, 1 something regressed, 2 nothing regressed but something was not compared."""
+    found = {outcome.status for outcome in outcomes}
+    if Status.REGRESSED in found:
+        return 1
+    return 2 if Status.INCOMPARABLE in found else 0
+
+
+def latency_allowance(tolerance: Tolerance, old_error: float, new_error: float) -> float:
+    """Percent by which a latency may rise: the tolerance, or both tables' errors together."""
+    return max(tolerance.latency_percent, old_error + new_error)
+
+
+def _compare_result(result: Result, collection: Collection, tolerance: Tolerance) -> list[Outcome]:
+    try:
+        source = _current_lut(result, collection)
+        entry = _current_accuracy(result, collection)
+        candidates = pair(source.lut, entry.table)
+    except UserError as error:
+        return [_not_compared(result, record, str(error)) for record in result.limits]
+    allowance = latency_allowance(
+        tolerance, result.lut_error_percent, lut_error_percent(source.lut)
+    )
+    return [
+        _compare_limit(result, record, candidates, tolerance.accuracy_points, allowance)
+        for record in result.limits
+    ]
+
+
+def _current_lut(result: Result, collection: Collection) -> LutSource:
+    """The latency table to compare with; UserError says why there is none."""
+    wanted = result.lut
+    found = collection.of_device(wanted.device)
+    if not found:
+        raise UserError(f"no latency table of {wanted.device} in {collection.luts_dir} or named")
+    same = [source for source in found if LutIdentity.of(source.lut) == wanted]
+    if not same:
+        difference = _difference(wanted, LutIdentity.of(found[-1].lut))
+        raise UserError(f"{found[-1].path}: another measurement: {difference}")
+    if len(same) > 1:
+        paths = ", ".join(str(source.path) for source in same)
+        raise UserError(f"several latency tables of {wanted.device}: {paths}; name one with --lut")
+    reason = instability(same[0].lut)
+    if reason is not None:
+        raise UserError(f"{same[0].path}: unstable measurement: {reason}")
+    return same[0]
+
+
+def _current_accuracy(result: Result, collection: Collection) -> AccuracySource:
+    """The accuracy table to compare with; UserError says why there is none."""
+    found = [s for s in collection.accuracy if s.identity == (result.recipe, result.seed)]
+    if not found:
+        raise UserError(
+            f"no accuracy table of {result.recipe} seed {result.seed} in "
+            f"{collection.accuracy_dir} or named"
+        )
+    found = [source for source in found if source.named] or found
+    same = [source for source in found if source.setting == result.data]
+    if not same:
+        difference = _difference(result.data, found[-1].setting)
+        raise UserError(f"{found[-1].path}: other data: {difference}")
+    if len(same) > 1:
+        paths = ", ".join(str(source.path) for source in same)
+        raise UserError(f"several accuracy tables of {result.recipe} seed {result.seed}: {paths}")
+    return same[0]
+
+
+def _difference(old: BaseModel, new: BaseModel) -> str:
+    before, after = old.model_dump(), new.model_dump()
+    return ", ".join(
+        f"{name} was {before[name]}, is {after[name]}"
+        for name in before
+        if before[name] != after[name]
+    )
+
+
+def _not_compared(result: Result, record: LimitRecord, reason: str) -> Outcome:
+    return Outcome(
+        device=result.lut.device,
+        recipe=result.recipe,
+        seed=result.seed,
+        old=record,
+        status=Status.INCOMPARABLE,
+        reasons=(reason,),
+    )
+
+
+def _compare_limit(
+    result: Result, record: LimitRecord, candidates: Candidates, points: float, allowance: float
+) -> Outcome:
+    names = [architecture.name for architecture in candidates.architectures]
+    if record.architecture not in names:
+        reason = f"the accuracy table has no {record.architecture}, which the baseline chose"
+        return _not_compared(result, record, reason)
+    own = names.index(record.architecture)
+    top1, latency = float(candidates.top1[own]), float(candidates.latency_ms[own])
+    best = _best_row(candidates, record.limit_ms)
+    reasons = []
+    if _best_top1(candidates, record.limit_ms * (1 + allowance / 100)) < (
+        record.top1 - points - EPSILON
+    ):
+        now = (
+            "no architecture fits"
+            if best is None
+            else (f"{candidates.top1[best]:.2f} ({names[best]})")
+        )
+        reasons.append(
+            f"top-1 within {record.limit_ms:g} ms: was {record.top1:.2f} ({record.architecture}), "
+            f"is {now}; allowed loss {points:g} points"
+        )
+    if top1 < record.top1 - points - EPSILON:
+        reasons.append(
+            f"top-1 of {record.architecture}: was {record.top1:.2f}, is {top1:.2f}; "
+            f"allowed loss {points:g} points"
+        )
+    if latency > record.latency_ms * (1 + allowance / 100) + EPSILON:
+        rise = 100 * (latency / record.latency_ms - 1)
+        reasons.append(
+            f"latency of {record.architecture}: was {record.latency_ms:.4g} ms, is {latency:.4g} ms"
+            f" ({rise:+.1f}%); allowed +{allowance:.1f}%"
+        )
+    return Outcome(
+        device=result.lut.device,
+        recipe=result.recipe,
+        seed=result.seed,
+        old=record,
+        status=Status.REGRESSED if reasons else Status.HELD,
+        reasons=tuple(reasons),
+        new_top1=None if best is None else float(candidates.top1[best]),
+        new_architecture=None if best is None else names[best],
+        new_latency_ms=None if best is None else float(candidates.latency_ms[best]),
+        improved=not reasons
+        and best is not None
+        and float(candidates.top1[best]) > record.top1 + points + EPSILON,
+    )
+
+
+def _best_row(candidates: Candidates, limit: float) -> int | None:
+    if not np.any(candidates.latency_ms <= limit):
+        return None
+    return best_within(candidates.top1, candidates.latency_ms, candidates.architectures, limit)
+
+
+def _best_top1(candidates: Candidates, limit: float) -> float:
+    row = _best_row(candidates, limit)
+    return -np.inf if row is None else float(candidates.top1[row])
