@@ -52,7 +52,11 @@ class ProtocolRecord(BaseModel):
 
 
 class LutEntry(BaseModel):
-    """Latency of one block at one resolution, in milliseconds for the whole batch."""
+    """Latency of one block at one resolution, in milliseconds for the whole batch.
+
+    `latency_ms` is the block's share of a network; `alone_ms`, where it was measured, is the time
+    of the block run by itself, and `mad_ms` and `samples` are those of that time.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,6 +68,7 @@ class LutEntry(BaseModel):
     expand: int | None = None
     shape: dict[str, Any] = Field(default_factory=dict)
     latency_ms: Positive
+    alone_ms: Positive | None = None
     mad_ms: NonNegative | None = None
     samples: Annotated[int, Field(ge=0)] | None = None
 

@@ -96,8 +96,8 @@ class OnnxRuntimeSession(Session):
             dtype=self._dtype,
             batch_size=self._batch_size,
             threads=self._threads,
-            provider=PROVIDER,  # type: ignore[call-arg]  # further fields are allowed
-            clock="perf_counter",  # type: ignore[call-arg]
+            provider=PROVIDER,
+            clock="perf_counter",
         )
 
     def hardware(self) -> dict[str, Any]:

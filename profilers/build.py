@@ -1,0 +1,234 @@
+"""Making a device's table: measured with the core, or taken from a plugin that has one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fofa.accuracy import SpaceRecord
+from fofa.errors import UserError
+from fofa.latency import DeviceRecord, Lut, LutEntry
+from fofa.space import NetworkConfig, SearchSpace
+from profilers.calibrate import calibrate
+from profilers.devices import Device
+from profilers.environment import capture_environment, live_state
+from profilers.instruments import Instruments
+from profilers.measure import Measurement, measure
+from profilers.plugin import MeasuringPlugin, PluginOptions, Session, TablePlugin
+from profilers.samples import PartialFile, partial_path, samples_path, write_samples
+from profilers.settings import MeasureSettings
+from profilers.stability import judge
+from profilers.validate import noise_percent, validation_record
+from profilers.workload import Workload, plan_workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LutRequest:
+    """What table is wanted; `options` are complete, the device's defaults filled in."""
+
+    device: Device
+    space: SearchSpace
+    config: NetworkConfig = field(default_factory=NetworkConfig)
+    options: PluginOptions = field(default_factory=PluginOptions)
+    settings: MeasureSettings = field(default_factory=MeasureSettings)
+
+
+def import_table(
+    request: LutRequest, plugin: TablePlugin, resolutions: Sequence[int] | None
+) -> Lut:
+    """The table of a plugin that runs nothing, at the given or all of its resolutions.
+
+    Raises:
+        UserError: if the source is missing or wrong, or has not all of `resolutions`.
+    """
+    lut = plugin.table(request.space, request.config, request.options, request.device.name)
+    lut = lut.model_copy(update={"created": lut.created or _now()})
+    return lut if resolutions is None else restrict(lut, resolutions)
+
+
+def restrict(lut: Lut, resolutions: Sequence[int]) -> Lut:
+    """The part of a table at some of its resolutions.
+
+    Raises:
+        UserError: naming those it does not have.
+    """
+    wanted, present = sorted(set(resolutions)), set(lut.space.resolutions)
+    if missing := [resolution for resolution in wanted if resolution not in present]:
+        raise UserError(
+            f"the table of {lut.device.requested} has no {', '.join(map(str, missing))} px, "
+            f"only {lut.space.resolutions}"
+        )
+    data = lut.model_dump(by_alias=True)
+    data["space"]["resolutions"] = wanted
+    data["entries"] = [entry for entry in data["entries"] if entry["resolution"] in wanted]
+    data["calibration"] = {
+        resolution: value
+        for resolution, value in data["calibration"].items()
+        if int(resolution) in wanted
+    }
+    return Lut.model_validate(data)
+
+
+def measure_lut(
+    request: LutRequest,
+    plugin: MeasuringPlugin,
+    out: Path,
+    instruments: Instruments,
+    *,
+    fresh: bool = False,
+    require_match: bool = False,
+) -> Lut:
+    """Measure `request` on this machine and write the table to `out`, raw samples beside it.
+
+    An interrupted measurement of the same request that lies beside `out` is continued, unless
+    `fresh`.
+
+    Raises:
+        UserError: if the plugin cannot run here, if the hardware is not the device's and
+            `require_match` says that it must be, or if `out` cannot be written.
+    """
+    with plugin.open(request.options) as session:
+        environment = capture_environment() | session.hardware()
+        if fault := request.device.mismatch(environment):
+            if require_match:
+                raise UserError(f"{fault}; --require-match stops here")
+            instruments.warn(f"{fault}; the table will say so")
+        if instruments.presence.others():
+            instruments.warn("another profiler is measuring on this machine; both will be unstable")
+        workload = plan_workload(request.space, request.config, request.settings)
+        identity = measurement_identity(request, session, environment)
+        names = [workload.canary.name, *(item.name for item in workload.items)]
+        partial = PartialFile(partial_path(out), names)
+        if fresh:
+            partial.discard()
+        before, start = live_state(), instruments.clock()
+        measurement = measure(
+            session,
+            workload,
+            request.settings,
+            instruments,
+            partial=partial,
+            identity=identity,
+        )
+        environment |= {
+            "before": before,
+            "after": live_state(),
+            "measurement": measurement_facts(measurement, instruments.clock() - start),
+        }
+        lut = build_lut(request, session, workload, measurement, environment)
+    side = samples_path(out)
+    write_samples(side, measurement.samples_file(identity))
+    lut = lut.model_copy(update={"raw_samples": side.name})
+    lut.write(out)
+    partial.discard()
+    return lut
+
+
+def build_lut(
+    request: LutRequest,
+    session: Session,
+    workload: Workload,
+    measurement: Measurement,
+    environment: dict[str, Any],
+) -> Lut:
+    """The table that follows from a measurement: calibrated, validated and judged."""
+    summaries = measurement.summaries
+    entries, calibrations = [], {}
+    for resolution in request.space.resolutions:
+        blocks = workload.of("block", resolution)
+        calibrated = calibrate(
+            {item.blocks[0]: summaries[item.name].median_ms for item in blocks},
+            [
+                (item.blocks, summaries[item.name].median_ms)
+                for item in workload.of("calibration", resolution)
+            ],
+        )
+        calibrations[str(resolution)] = calibrated.calibration
+        for item in blocks:
+            key, summary = item.key, summaries[item.name]
+            entries.append(
+                LutEntry(
+                    resolution=resolution,
+                    position=key.position,
+                    stage=key.stage,
+                    block=key.block,
+                    kernel=key.kernel,
+                    expand=key.expand,
+                    shape=item.blocks[0].shape(),
+                    latency_ms=calibrated.block_ms[item.blocks[0]],
+                    alone_ms=summary.median_ms,
+                    mad_ms=summary.mad_ms,
+                    samples=summary.samples,
+                )
+            )
+    repeats = repeated_ms(workload, measurement)
+    networks = [summaries[item.name] for item in workload.items if item.architecture]
+    lut = Lut(
+        device=DeviceRecord(
+            requested=request.device.name,
+            measured_on=environment,
+            matches=request.device.matches(environment),
+        ),
+        method="measured",
+        protocol=session.protocol,
+        space=SpaceRecord.of(request.space),
+        entries=entries,
+        calibration=calibrations,
+        stability=judge(measurement.rounds, measurement.drift, networks, noise_percent(repeats)),
+        created=_now(),
+    )
+    held_out = workload.of("validation")
+    validation = validation_record(
+        lut.latencies_ms(item.architecture for item in held_out if item.architecture),
+        [summaries[item.name].median_ms for item in held_out],
+        repeats,
+    )
+    return lut.model_copy(update={"validation": validation})
+
+
+def repeated_ms(workload: Workload, measurement: Measurement) -> list[tuple[float, float]]:
+    """Both times of every network that was timed as two separate entries."""
+    first = {item.architecture: item.name for item in workload.of("validation")}
+    summaries = measurement.summaries
+    return [
+        (summaries[first[item.architecture]].median_ms, summaries[item.name].median_ms)
+        for item in workload.of("repeat")
+    ]
+
+
+def measurement_identity(
+    request: LutRequest, session: Session, environment: dict[str, Any]
+) -> dict[str, Any]:
+    """What must be equal for a measurement to be continued."""
+    return {
+        "device": request.device.name,
+        "protocol": session.protocol.model_dump(mode="json"),
+        "space": SpaceRecord.of(request.space).model_dump(mode="json"),
+        "num_classes": request.config.num_classes,
+        "seed": request.settings.seed,
+        "networks": [
+            request.settings.calibration_networks,
+            request.settings.validation_networks,
+            request.settings.repeats,
+        ],
+        "cpu": (environment.get("cpu") or {}).get("model"),
+        "gpu": (environment.get("gpu") or {}).get("name"),
+    }
+
+
+def measurement_facts(measurement: Measurement, seconds: float) -> dict[str, Any]:
+    """How the measurement went, as the table records it."""
+    return {
+        "seconds": round(seconds, 1),
+        "rounds": len(measurement.rounds),
+        "resumed_rounds": measurement.resumed_rounds,
+        "warmup_runs": measurement.plan.warmup_runs,
+        "drift_percent": round(measurement.drift.range_percent, 2),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,308 @@
+"""`fofa-profile`: measure a device and write its latency table, or time one exported network."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.errors import UserError
+from fofa.files import write_text
+from fofa.latency import Lut, Stability
+from fofa.space import DEFAULT_RESOLUTIONS, NetworkConfig, SearchSpace, SpaceKind, check_resolutions
+from profilers import registry
+from profilers.build import LutRequest, import_table, measure_lut
+from profilers.commands import show
+from profilers.commands.progress import progress_bar
+from profilers.devices import DEVICES, find_device
+from profilers.environment import capture_environment
+from profilers.instruments import Instruments
+from profilers.network_timing import NetworkTiming, architecture_of, time_network
+from profilers.plugin import MeasuringPlugin, Plugin, PluginOptions, TablePlugin
+from profilers.presence import Presence
+from profilers.settings import DEFAULT_BUDGET_SECONDS, MeasureSettings
+
+DEFAULT_NETWORK_DEVICE = "cpu"
+NAME = "fofa-profile"
+app = make_app(
+    "Measure a device and write its latency table (LUT). With --list, say what can be measured "
+    "here; with --network, time one exported network."
+)
+
+
+@app.command()
+def profile(
+    device: Annotated[
+        str | None, typer.Option(help="Named device or plugin (see --list).", metavar="NAME")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Table to write; raw samples go beside it.")
+    ] = None,
+    plugin: Annotated[
+        str | None,
+        typer.Option(help="Use this plugin in place of the device's own; any --device is a label."),
+    ] = None,
+    space: Annotated[str, typer.Option(help="Search space: compound or elastic.")] = "compound",
+    resolutions: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated, in pixels. Default 128,160,192,224; for a published table all "
+            "that it has."
+        ),
+    ] = None,
+    width_mult: Annotated[float, typer.Option(help="Width multiplier of the networks.")] = 1.0,
+    num_classes: Annotated[int, typer.Option(help="Classes of the networks.")] = 1000,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per run. Default: the device's.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Number type, such as fp32 or fp16. Default: the device's.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads. Default: the device's.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Folder, file or URL of a published table.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="Further option of the plugin, as NAME=VALUE; may be repeated."),
+    ] = None,
+    require_match: Annotated[
+        bool, typer.Option(help="Stop (exit code 2) if the hardware is not the named device's.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option(help="Exit with code 1 if the measurement was unstable.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of networks and the order.")] = 0,
+    budget_seconds: Annotated[
+        float, typer.Option(help="Wall time to aim at; a least number of rounds is always made.")
+    ] = DEFAULT_BUDGET_SECONDS,
+    fresh: Annotated[
+        bool, typer.Option(help="Discard an interrupted measurement instead of continuing it.")
+    ] = False,
+    list_devices: Annotated[
+        bool, typer.Option("--list", help="List devices and plugins, and what can run here.")
+    ] = False,
+    network: Annotated[
+        Path | None, typer.Option(help="Time this exported ONNX network instead.")
+    ] = None,
+    lut: Annotated[
+        Path | None, typer.Option(help="With --network: compare with this table.")
+    ] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(help="With --network: the architecture, if the file does not say it."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Measure a device and write its latency table, or time one exported network."""
+    if list_devices:
+        show.devices(DEVICES, registry.list_plugins(), capture_environment(), as_json=as_json)
+        return
+    chosen = PluginOptions(
+        batch_size=batch_size,
+        dtype=dtype,
+        threads=threads,
+        source=source,
+        extra=parse_extra(option or []),
+    )
+    settings = MeasureSettings(seed=seed, budget_seconds=budget_seconds)
+    if network is not None:
+        table = Lut.read(lut) if lut else None
+        timing = profile_network(network, table, device, plugin, chosen, settings, architecture)
+        show.network(timing, as_json=as_json)
+        stability: Stability | None = timing.stability
+    else:
+        if lut is not None or architecture is not None:
+            raise UserError("--lut and --architecture go with --network")
+        if device is None or out is None:
+            raise UserError("give --device and --out, or --list, or --network")
+        named = find_device(device, plugins=registry.installed(), plugin=plugin)
+        sizes = parse_resolutions(resolutions)
+        request = LutRequest(
+            device=named,
+            space=SearchSpace(
+                kind=parse_space(space),
+                width_mult=width_mult,
+                resolutions=sizes or DEFAULT_RESOLUTIONS,
+            ),
+            config=network_config(width_mult, num_classes),
+            options=named.options(chosen),
+            settings=settings,
+        )
+        check_output(out)
+        result = make_lut(
+            request,
+            registry.load_plugin(named.plugin),
+            out,
+            sizes,
+            fresh=fresh,
+            require_match=require_match,
+        )
+        show.table(result, out, as_json=as_json)
+        stability = result.stability
+    if strict and stability is not None and not stability.stable:
+        raise typer.Exit(1)
+
+
+def make_lut(
+    request: LutRequest,
+    plugin: Plugin,
+    out: Path,
+    resolutions: tuple[int, ...] | None,
+    *,
+    fresh: bool,
+    require_match: bool,
+) -> Lut:
+    """Measure or import the table and write it."""
+    if isinstance(plugin, TablePlugin):
+        lut = import_table(request, plugin, resolutions)
+        lut.write(out)
+        return lut
+    with instruments() as surroundings:
+        return measure_lut(
+            request,
+            measuring(plugin),
+            out,
+            surroundings,
+            fresh=fresh,
+            require_match=require_match,
+        )
+
+
+def profile_network(
+    network: Path,
+    table: Lut | None,
+    device: str | None,
+    plugin: str | None,
+    chosen: PluginOptions,
+    settings: MeasureSettings,
+    architecture: str | None,
+) -> NetworkTiming:
+    """Time one exported network; without a device, the way the table was measured."""
+    target = device or (table.protocol.plugin if table else DEFAULT_NETWORK_DEVICE)
+    named = find_device(target, plugins=registry.installed(), plugin=plugin)
+    options = named.options(like_table(chosen, table))
+    subject = architecture_of(network, architecture)
+    if table and subject is None:
+        raise UserError(f"{network}: does not say its architecture; name it with --architecture")
+    with (
+        measuring(registry.load_plugin(named.plugin)).open(options) as session,
+        instruments() as surroundings,
+    ):
+        return time_network(
+            session, network, settings, surroundings, lut=table, architecture=subject
+        )
+
+
+def like_table(chosen: PluginOptions, table: Lut | None) -> PluginOptions:
+    """`chosen`, completed by how `table` was measured."""
+    if table is None:
+        return chosen
+    protocol = table.protocol
+    return dataclasses.replace(
+        chosen,
+        batch_size=chosen.batch_size or protocol.batch_size,
+        dtype=chosen.dtype or protocol.dtype,
+        threads=chosen.threads or protocol.threads,
+    )
+
+
+def measuring(plugin: Plugin) -> MeasuringPlugin:
+    """`plugin` as one that runs networks.
+
+    Raises:
+        UserError: if it does not.
+    """
+    if not isinstance(plugin, MeasuringPlugin):
+        raise UserError(f"plugin {plugin.name} does not run networks")
+    return plugin
+
+
+@contextlib.contextmanager
+def instruments() -> Iterator[Instruments]:
+    """The surroundings of a measurement that a person watches."""
+    console = stderr_console()
+    with Presence() as presence, progress_bar(console) as progress:
+        yield Instruments(
+            presence=presence,
+            progress=progress,
+            warn=lambda message: console.print(f"{NAME}: warning: {message}", style="yellow"),
+        )
+
+
+def parse_resolutions(text: str | None) -> tuple[int, ...] | None:
+    """Comma-separated resolutions, None if none were given.
+
+    Raises:
+        UserError: if one is no number, out of range or there twice.
+    """
+    if text is None:
+        return None
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--resolutions {text!r}: expected numbers such as 128,160") from None
+    return check_resolutions(sizes)
+
+
+def parse_space(text: str) -> SpaceKind:
+    """The kind of space.
+
+    Raises:
+        UserError: if there is no such kind.
+    """
+    kinds: dict[str, SpaceKind] = {kind: kind for kind in get_args(SpaceKind)}
+    if text not in kinds:
+        raise UserError(f"--space {text!r}: expected one of {', '.join(kinds)}")
+    return kinds[text]
+
+
+def parse_extra(options: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` options of a plugin.
+
+    Raises:
+        UserError: if one is not of that form.
+    """
+    pairs = [option.partition("=") for option in options]
+    if wrong := [name for name, separator, _ in pairs if not separator or not name]:
+        raise UserError(f"--option {wrong[0]!r}: expected NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+def network_config(width_mult: float, num_classes: int) -> NetworkConfig:
+    """The fixed part of the networks.
+
+    Raises:
+        UserError: if a value is out of range.
+    """
+    try:
+        return NetworkConfig(width_mult=width_mult, num_classes=num_classes)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def check_output(out: Path) -> None:
+    """Fail before the measurement rather than after it.
+
+    Raises:
+        UserError: if `out` is a folder, or its folder cannot be made or written.
+    """
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder, expected the name of a file")
+    probe = out.with_name(f".{out.name}.probe")
+    write_text(probe, "")
+    probe.unlink()
+
+
+def main() -> None:
+    """Entry point of `fofa-profile`."""
+    run_app(app, NAME)
+
+
+if __name__ == "__main__":
+    main()

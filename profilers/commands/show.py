@@ -1,0 +1,185 @@
+"""What `fofa-profile` prints on standard output: results, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fofa.latency import Lut, Stability
+from profilers.devices import Device
+from profilers.network_timing import NetworkTiming
+from profilers.registry import PluginStatus
+
+
+def table(lut: Lut, out: Path, *, as_json: bool) -> None:
+    """A table's error, noise and stability, and where it was written."""
+    if as_json:
+        print(json.dumps(summary(lut, out), indent=2))
+        return
+    grid = _grid()
+    for name, value in _rows(lut):
+        grid.add_row(name, value)
+    grid.add_row("written to", str(out))
+    _console().print(grid)
+
+
+def summary(lut: Lut, out: Path) -> dict[str, Any]:
+    """The result of a run as plain values."""
+    return {
+        "out": str(out),
+        "device": lut.device.requested,
+        "matches": lut.device.matches,
+        "method": lut.method,
+        "entries": len(lut.entries),
+        "resolutions": lut.space.resolutions,
+        "validation": lut.validation.model_dump() if lut.validation else None,
+        "stability": lut.stability.model_dump() if lut.stability else None,
+        "measurement": lut.device.measured_on.get("measurement"),
+        "raw_samples": lut.raw_samples,
+    }
+
+
+def network(timing: NetworkTiming, *, as_json: bool) -> None:
+    """One network's latency, and what a table predicts for it."""
+    if as_json:
+        print(json.dumps(timing.to_dict(), indent=2))
+        return
+    grid = _grid()
+    grid.add_row("network", timing.network)
+    if timing.architecture:
+        grid.add_row("architecture", timing.architecture.name)
+    protocol = timing.protocol
+    grid.add_row("measured by", f"{protocol.runtime}, batch {protocol.batch_size}")
+    grid.add_row(
+        "latency",
+        f"{timing.latency_ms:.4g} ms ± {timing.mad_ms:.2g} (MAD; {timing.samples} runs)",
+    )
+    grid.add_row("noise", f"{timing.noise_percent:.2f}% between two loads of the file")
+    if timing.predicted_ms is not None and timing.error_percent is not None:
+        grid.add_row(
+            "table says", f"{timing.predicted_ms:.4g} ms, error {timing.error_percent:+.2f}%"
+        )
+    for difference in timing.differences:
+        grid.add_row("differs", difference)
+    grid.add_row("stable", _verdict(timing.stability))
+    _console().print(grid)
+
+
+def devices(
+    known: Sequence[Device],
+    plugins: Sequence[PluginStatus],
+    environment: Mapping[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    """Named devices and installed plugins, with what can run here and why the rest cannot."""
+    status = {plugin.name: plugin.availability for plugin in plugins}
+    if as_json:
+        listing = {
+            "devices": [
+                {
+                    "name": device.name,
+                    "plugin": device.plugin,
+                    "summary": device.summary,
+                    "available": device.plugin in status and status[device.plugin].available,
+                    "mismatch": device.mismatch(environment),
+                }
+                for device in known
+            ],
+            "plugins": [
+                {
+                    "name": plugin.name,
+                    "summary": plugin.summary,
+                    "available": plugin.availability.available,
+                    "reason": plugin.availability.reason,
+                }
+                for plugin in plugins
+            ],
+        }
+        print(json.dumps(listing, indent=2))
+        return
+    grid = Table("device", "plugin", "what", "here", box=None, pad_edge=False)
+    for device in known:
+        here = status.get(device.plugin)
+        if here is None:
+            remark = f"no: plugin {device.plugin} is not installed"
+        elif not here.available:
+            remark = "no: see the plugin"
+        else:
+            mismatch = device.mismatch(environment)
+            remark = f"yes, but {mismatch}" if mismatch else "yes"
+        grid.add_row(device.name, device.plugin, device.summary, remark)
+    console = _console()
+    console.print(grid)
+    console.print()
+    grid = Table("plugin", "what", "here", box=None, pad_edge=False)
+    for plugin in plugins:
+        availability = plugin.availability
+        remark = "yes" if availability.available else f"no: {availability.reason}"
+        grid.add_row(plugin.name, plugin.summary, remark)
+    console.print(grid)
+
+
+def _rows(lut: Lut) -> list[tuple[str, str]]:
+    resolutions = ", ".join(map(str, lut.space.resolutions))
+    rows = [
+        ("device", f"{lut.device.requested} ({lut.method})"),
+        ("runtime", f"{lut.protocol.plugin}: {lut.protocol.runtime}"),
+        (
+            "space",
+            f"{lut.space.kind}, width {lut.space.width_mult:g}, {resolutions} px, "
+            f"{len(lut.entries)} entries",
+        ),
+    ]
+    if lut.device.matches is not None:
+        rows.append(("hardware", "as the name says" if lut.device.matches else "NOT as named"))
+    if lut.source:
+        rows.append(("source", lut.source))
+    if (validation := lut.validation) is not None:
+        tau = "-" if validation.kendall_tau is None else f"{validation.kendall_tau:.4f}"
+        rows += [
+            (
+                "error",
+                f"mean {validation.mape_percent:.2f}%, largest {validation.max_percent:.2f}%, on "
+                f"{validation.networks} networks it was not fitted to",
+            ),
+            (
+                "",
+                f"{validation.within_5_percent:.0f}% within 5%, "
+                f"{validation.within_10_percent:.0f}% within 10%; Kendall tau {tau}",
+            ),
+            ("noise", f"{validation.noise_percent:.2f}% between two timings of one network"),
+        ]
+    if (facts := lut.device.measured_on.get("measurement")) is not None:
+        rows.append(
+            (
+                "measured in",
+                f"{facts['seconds']:.0f} s, {facts['rounds']} rounds; the machine drifted by "
+                f"{facts['drift_percent']:.1f}%, corrected",
+            )
+        )
+    if lut.stability is not None:
+        rows.append(("stable", _verdict(lut.stability)))
+    if lut.raw_samples:
+        rows.append(("raw samples", lut.raw_samples))
+    return rows
+
+
+def _verdict(stability: Stability) -> str:
+    return "yes" if stability.stable else "NO: " + "; ".join(stability.reasons)
+
+
+def _grid() -> Table:
+    grid = Table(box=None, show_header=False, pad_edge=False)
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=False, markup=False)

@@ -1,0 +1,45 @@
+"""How much is measured: numbers of networks, runs and rounds. One value object for the core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_BUDGET_SECONDS = 75.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureSettings:
+    """Sizes of a measurement. The defaults are for networks of 1 to 100 ms.
+
+    Attributes:
+        seed: of the choice of networks and the order of the rounds.
+        calibration_networks, validation_networks: whole networks timed per resolution.
+        repeats: validation networks per resolution that are timed twice, as two separate entries.
+        budget_seconds: wall time for everything; fewer or more rounds are made to meet it.
+        min_rounds, max_rounds: bounds that win over the budget.
+        min_samples, max_samples: recorded runs per visit.
+        visit_ms: recorded time per visit that is aimed at within those bounds.
+        canary_seconds: time between two visits of the canary that is aimed at.
+    """
+
+    seed: int = 0
+    calibration_networks: int = 12
+    validation_networks: int = 8
+    repeats: int = 2
+    budget_seconds: float = DEFAULT_BUDGET_SECONDS
+    min_rounds: int = 6
+    max_rounds: int = 40
+    min_samples: int = 3
+    max_samples: int = 8
+    visit_ms: float = 4.0
+    canary_seconds: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.calibration_networks < 2 or self.validation_networks < 1:
+            raise ValueError("at least 2 calibration networks and 1 validation network are needed")
+        if not 0 <= self.repeats <= self.validation_networks:
+            raise ValueError("repeats are validation networks, so there are no more than those")
+        if not 1 <= self.min_rounds <= self.max_rounds:
+            raise ValueError("rounds: expected 1 <= min_rounds <= max_rounds")
+        if not 1 <= self.min_samples <= self.max_samples:
+            raise ValueError("samples: expected 1 <= min_samples <= max_samples")
