@@ -68,7 +68,8 @@ def pair(
             f"accuracy of width {space.width_mult:g}; blocks are paired by position, as the paper "
             "does."
         )
-    if table.kind == "compound" and space.kind == "elastic":
+    compound = all(entry.architecture.subnet.is_compound for entry in accuracy.architectures)
+    if table.kind == "compound" and not compound:
         raise UserError(f"{sides} do not fit: {table.kind} space and {space.kind} space")
     scale, scale_notes = _resolution_scale(lut, accuracy, sides)
     notes += scale_notes
