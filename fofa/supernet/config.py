@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fofa.space import NetworkConfig, SearchSpace, SpaceKind
-from fofa.space.subnet import NUM_STAGES, STAGE_KERNELS
+from fofa.space.subnet import KERNELS, NUM_STAGES, STAGE_KERNELS
 
 KernelMode = Literal["fixed", "centre", "transform"]
 """How a kernel smaller than the shared weight is made.
@@ -30,6 +30,25 @@ class SupernetConfig(BaseModel):
     )
     kernel_mode: KernelMode = "fixed"
     dropout: float = Field(default=0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check_kernels(self) -> SupernetConfig:
+        """The shared kernels must offer every kernel of the space."""
+        if any(kernel not in KERNELS for kernel in self.max_kernels):
+            raise ValueError(f"max_kernels {list(self.max_kernels)}: expected values of {KERNELS}")
+        largest = (max(KERNELS),) * NUM_STAGES
+        if self.kind == "elastic" and (self.max_kernels != largest or self.kernel_mode == "fixed"):
+            raise ValueError(
+                f"an elastic supernet needs max_kernels {list(largest)} and kernel_mode 'centre' "
+                "or 'transform'"
+            )
+        fits = all(k >= needed for k, needed in zip(self.max_kernels, STAGE_KERNELS, strict=True))
+        if not fits or (self.kernel_mode == "fixed" and self.max_kernels != STAGE_KERNELS):
+            raise ValueError(
+                f"max_kernels {list(self.max_kernels)} with kernel_mode {self.kernel_mode!r} does "
+                f"not offer the kernels {list(STAGE_KERNELS)} of the compound space"
+            )
+        return self
 
     @property
     def network(self) -> NetworkConfig:
