@@ -30,8 +30,8 @@ def features(population: Population, resolutions: tuple[int, ...]) -> np.ndarray
     out = np.zeros((num, BLOCK_FEATURES + len(resolutions)), dtype=np.float32)
     kernels = _KERNEL_ONE_HOT[population.codes]
     expands = _EXPAND_ONE_HOT[population.codes]
-    out[:, :KERNEL_FEATURES] = kernels.reshape(num, -1)
-    out[:, KERNEL_FEATURES:BLOCK_FEATURES] = expands.reshape(num, -1)
+    out[:, :KERNEL_FEATURES] = kernels.reshape(num, KERNEL_FEATURES)
+    out[:, KERNEL_FEATURES:BLOCK_FEATURES] = expands.reshape(num, BLOCK_FEATURES - KERNEL_FEATURES)
     columns = resolution_columns(population.resolutions, resolutions)
     out[np.arange(num), BLOCK_FEATURES + columns[population.resolution_index]] = 1.0
     return out

@@ -106,9 +106,7 @@ def _additive(
     resolutions: tuple[int, ...], kind: SpaceKind, cost: Callable[[int, BlockKey], float]
 ) -> CostTable:
     """The arrays of a cost that is known block by block."""
-    fixed = np.array(
-        [sum(cost(r, BlockKey(position)) for position in _FIXED) for r in resolutions]
-    )
+    fixed = np.array([sum(cost(r, BlockKey(position)) for position in _FIXED) for r in resolutions])
     blocks = np.full((len(resolutions), NUM_SLOTS, NUM_CODES), np.nan)
     blocks[:, :, ABSENT] = 0.0
     for index, resolution in enumerate(resolutions):

@@ -1,0 +1,215 @@
+"""Evolutionary search of the elastic space under limits (after Real et al., 2019).
+
+A population is an array; mutation, crossover, cost and predicted accuracy are each one operation on
+all of it. Instead of the publication's tournaments, the best quarter of a generation are parents
+together (as OFA does), which suits arrays; they are the best of each resolution, because resolutions
+are separate hills, and the one that is climbed first is often not the highest. Every architecture that is scored is within the limits:
+the first ones are moved towards the cheapest architecture until they are, later ones are drawn in
+surplus and dropped where they are not, or where they were scored before. Every generation is
+scored, the last one included.
+
+Evolution finds the region quickly and the last tenths slowly, so local searches from the best
+architectures of each resolution end it (`fofa.search.local`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fofa.errors import UserError
+from fofa.search.constraints import Constraint, Found, Score, cheapest_within, within_limits
+from fofa.search.local import climb
+from fofa.space.encoding import ABSENT, NUM_CHOICES, NUM_SLOTS, Population
+from fofa.space.network import MAX_DEPTH
+from fofa.space.subnet import DEPTHS, NUM_STAGES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvolutionConfig:
+    """Sizes of the search. The defaults take a fraction of a second with OFA's predictor.
+
+    Attributes:
+        population: architectures in a generation, parents included.
+        generations: after the first one.
+        parent_share: of the population that has children and lives on.
+        mutation_share: of the children that are mutants; the others are crossovers.
+        mutation_probability: of each block, each stage's depth and the resolution, in a mutant.
+        surplus: children drawn for each one needed, as some break a limit or are not new.
+        climbers: architectures of each resolution that local search starts from.
+    """
+
+    population: int = 512
+    generations: int = 40
+    parent_share: float = 0.25
+    mutation_share: float = 0.5
+    mutation_probability: float = 0.1
+    surplus: int = 3
+    climbers: int = 4
+
+    def __post_init__(self) -> None:
+        if self.population < 4 or self.generations < 0 or min(self.surplus, self.climbers) < 1:
+            raise UserError("evolution needs a population of at least 4, and positive sizes")
+        if not 0 < self.parent_share <= 1 or not 0 <= self.mutation_share <= 1:
+            raise UserError("evolution needs shares of parents and mutants between 0 and 1")
+
+
+def evolve(
+    score: Score,
+    constraints: Sequence[Constraint],
+    resolutions: Sequence[int],
+    rng: np.random.Generator,
+    config: EvolutionConfig | None = None,
+) -> Found:
+    """The best elastic architecture within all constraints that the search finds.
+
+    Args:
+        score: the predicted accuracy of a population.
+        resolutions: of the populations, one for each row of the constraints' cost tables.
+
+    Raises:
+        UserError: if no architecture is within a limit, naming the cheapest and its cost.
+    """
+    config = config or EvolutionConfig()
+    cheapest = cheapest_within(constraints, resolutions)
+    population = _first_generation(cheapest, constraints, rng, config.population)
+    scores = score(population)
+    seen = np.sort(population.keys())
+    parents_each = max(1, int(config.parent_share * config.population) // len(cheapest))
+    for _ in range(config.generations):
+        elite = best_of_each_resolution(population, scores, parents_each)
+        parents, parent_scores = population[elite], scores[elite]
+        drawn = _children(parents, rng, config)
+        children = _new_ones(drawn[np.flatnonzero(within_limits(drawn, constraints))], seen)
+        children = children[: config.population - len(parents)]
+        if not len(children):
+            continue
+        seen = np.sort(np.concatenate((seen, children.keys())))
+        population = _join(parents, children)
+        scores = np.concatenate((parent_scores, score(children)))
+    finishes = [
+        climb(score, population[row : row + 1], float(scores[row]), constraints)
+        for row in best_of_each_resolution(population, scores, config.climbers)
+    ]
+    best = max(finishes, key=lambda found: found.score)
+    evaluated = len(seen) + sum(found.evaluated for found in finishes)
+    return Found(best.best, best.score, evaluated)
+
+
+def random_population(num: int, resolutions: Sequence[int], rng: np.random.Generator) -> Population:
+    """`num` architectures with every elastic choice drawn uniformly."""
+    codes = rng.integers(NUM_CHOICES, size=(num, NUM_SLOTS), dtype=np.uint8)
+    depths = rng.choice(DEPTHS, size=(num, NUM_STAGES))
+    index = rng.integers(len(resolutions), size=num)
+    return Population(_cut(codes, depths), index, tuple(resolutions))
+
+
+def best_of_each_resolution(population: Population, scores: np.ndarray, num: int) -> np.ndarray:
+    """Rows of the `num` best architectures of each resolution, resolution by resolution."""
+    order = np.lexsort((-scores, population.resolution_index))
+    groups = population.resolution_index[order]
+    rank = np.arange(len(order)) - np.searchsorted(groups, groups)
+    return order[rank < num]
+
+
+def _first_generation(
+    cheapest: Population, constraints: Sequence[Constraint], rng: np.random.Generator, num: int
+) -> Population:
+    """Random architectures, each moved towards its resolution's cheapest until it is affordable.
+
+    Args:
+        cheapest: one architecture within the limits for each resolution that has any.
+    """
+    base = cheapest[rng.integers(len(cheapest), size=num)]
+    codes = random_population(num, base.resolutions, rng).codes
+    for step in range(_APPROACH_STEPS + 1):
+        drawn = Population(codes, base.resolution_index, base.resolutions)
+        outside = ~within_limits(drawn, constraints)
+        if not outside.any():
+            break
+        mixed = _mix(codes, base.codes, step / _APPROACH_STEPS, rng)
+        codes = np.where(outside[:, None], mixed, codes)
+    return Population(codes, base.resolution_index, base.resolutions)
+
+
+def _children(parents: Population, rng: np.random.Generator, config: EvolutionConfig) -> Population:
+    """A surplus of mutants and crossovers, shuffled."""
+    num = (config.population - len(parents)) * config.surplus
+    num_mutants = round(num * config.mutation_share)
+    mutants = _mutate(
+        parents[rng.integers(len(parents), size=num_mutants)], rng, config.mutation_probability
+    )
+    one = parents[rng.integers(len(parents), size=num - num_mutants)]
+    other = parents[rng.integers(len(parents), size=num - num_mutants)]
+    children = _join(mutants, _cross(one, other, rng))
+    return children[rng.permutation(len(children))]
+
+
+def _mutate(parents: Population, rng: np.random.Generator, probability: float) -> Population:
+    """Each block, depth and resolution redrawn with this probability."""
+    num = len(parents)
+    drawn = rng.integers(NUM_CHOICES, size=parents.codes.shape, dtype=np.uint8)
+    redrawn = rng.random(parents.codes.shape) < probability
+    codes = np.where(redrawn | (parents.codes == ABSENT), drawn, parents.codes)
+    depths = np.where(
+        rng.random((num, NUM_STAGES)) < probability,
+        rng.choice(DEPTHS, size=(num, NUM_STAGES)),
+        _depths(parents.codes),
+    )
+    index = np.where(
+        rng.random(num) < probability,
+        rng.integers(len(parents.resolutions), size=num),
+        parents.resolution_index,
+    )
+    return Population(_cut(codes, depths), index, parents.resolutions)
+
+
+def _cross(one: Population, other: Population, rng: np.random.Generator) -> Population:
+    """Each block, depth and resolution from either parent with equal probability."""
+    index = np.where(rng.random(len(one)) < 0.5, other.resolution_index, one.resolution_index)
+    return Population(_mix(one.codes, other.codes, 0.5, rng), index, one.resolutions)
+
+
+def _mix(
+    one: np.ndarray, other: np.ndarray, probability: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Codes whose blocks and depths come from `other` with this probability, else from `one`."""
+    codes = np.where(rng.random(one.shape) < probability, other, one)
+    # A block that its parent lacks comes from the parent that has it; the depth decides below.
+    codes = np.where(codes == ABSENT, np.where(one == ABSENT, other, one), codes)
+    depths = np.where(
+        rng.random((len(one), NUM_STAGES)) < probability, _depths(other), _depths(one)
+    )
+    return _cut(codes, depths)
+
+
+def _depths(codes: np.ndarray) -> np.ndarray:
+    """Depth of each stage, intp (N, 5)."""
+    return (codes != ABSENT).reshape(-1, NUM_STAGES, MAX_DEPTH).sum(axis=2)
+
+
+def _cut(codes: np.ndarray, depths: np.ndarray) -> np.ndarray:
+    """`codes` with the slots beyond each stage's depth left out."""
+    present = np.arange(MAX_DEPTH) < depths[:, :, None]
+    return np.where(present.reshape(codes.shape), codes, np.uint8(ABSENT))
+
+
+def _new_ones(population: Population, seen: np.ndarray) -> Population:
+    """The rows that are not among the sorted keys `seen`, each once, in their order."""
+    keys = population.keys()
+    _, first = np.unique(keys, return_index=True)
+    rows = np.sort(first)
+    return population[rows[~np.isin(keys[rows], seen, assume_unique=True)]]
+
+
+def _join(first: Population, second: Population) -> Population:
+    return Population(
+        np.concatenate((first.codes, second.codes)),
+        np.concatenate((first.resolution_index, second.resolution_index)),
+        first.resolutions,
+    )
+
+
+_APPROACH_STEPS = 10

@@ -1,0 +1,116 @@
+"""Local search: improve one architecture by single changes and by trades of two.
+
+A move changes one thing: a block's choice, a stage's depth by one, or the resolution. Under a limit
+most good steps are trades, one move that gains accuracy paid for by another that gains time. Trades
+are ranked by the sum of their two moves' effects, and the most promising are scored exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fofa.search.constraints import Constraint, Found, Score, within_limits
+from fofa.search.exact import affordable
+from fofa.space.encoding import ABSENT, NUM_CHOICES, NUM_SLOTS, Population
+from fofa.space.network import MAX_DEPTH
+from fofa.space.subnet import DEPTHS
+
+MAX_STEPS = 50
+TRADES_SCORED = 256
+
+
+def climb(
+    score: Score,
+    start: Population,
+    start_score: float,
+    constraints: Sequence[Constraint],
+    *,
+    max_steps: int = MAX_STEPS,
+) -> Found:
+    """Take the best step until none improves, at most `max_steps` times.
+
+    Args:
+        start: one row, within the constraints.
+    """
+    best, best_score, evaluated = start, start_score, 0
+    for _ in range(max_steps):
+        moves, touched = neighbours(best)
+        scores = score(moves)
+        trades = _trades(best, best_score, moves, touched, scores, constraints)
+        trade_scores = score(trades)
+        evaluated += len(moves) + len(trades)
+        allowed = np.where(within_limits(moves, constraints), scores, -np.inf)
+        single = int(np.argmax(allowed))
+        step, reached = moves[single : single + 1], float(allowed[single])
+        if len(trades) and trade_scores.max() > reached:
+            pair = int(np.argmax(trade_scores))
+            step, reached = trades[pair : pair + 1], float(trade_scores[pair])
+        if reached <= best_score:
+            break
+        best, best_score = step, reached
+    return Found(best, best_score, evaluated)
+
+
+def neighbours(one: Population) -> tuple[Population, np.ndarray]:
+    """Every architecture one move away from `one` (one row), and the slots each move claims.
+
+    Returns:
+        The neighbours (M rows), and bool (M, 20): a block's move claims its slot, a change of depth
+        its whole stage, a change of resolution everything. Moves with no slot in common combine.
+    """
+    base = one.codes[0]
+    rows, claims = [], []
+    for slot in range(NUM_SLOTS):
+        stage = slot // MAX_DEPTH
+        of_stage = slice(stage * MAX_DEPTH, (stage + 1) * MAX_DEPTH)
+        depth = int((base[of_stage] != ABSENT).sum())
+        place = slot - stage * MAX_DEPTH
+        deepens = place == depth
+        for code in range(NUM_CHOICES):
+            if place > depth or base[slot] == code:
+                continue
+            rows.append(base.copy())
+            rows[-1][slot] = code
+            claims.append(of_stage if deepens else slice(slot, slot + 1))
+        if place == depth - 1 and depth > min(DEPTHS):
+            rows.append(base.copy())
+            rows[-1][slot] = ABSENT
+            claims.append(of_stage)
+    index = [int(one.resolution_index[0])] * len(rows)
+    for resolution in range(len(one.resolutions)):
+        if resolution != one.resolution_index[0]:
+            rows.append(base.copy())
+            claims.append(slice(None))
+            index.append(resolution)
+    touched = np.zeros((len(rows), NUM_SLOTS), dtype=bool)
+    for row, claim in enumerate(claims):
+        touched[row, claim] = True
+    return Population(np.array(rows), np.array(index), one.resolutions), touched
+
+
+def _trades(
+    base: Population,
+    base_score: float,
+    moves: Population,
+    touched: np.ndarray,
+    scores: np.ndarray,
+    constraints: Sequence[Constraint],
+) -> Population:
+    """The most promising combinations of two moves that keep every limit."""
+    first, second = np.triu_indices(len(moves), k=1)
+    shared = touched.astype(np.float32) @ touched.T.astype(np.float32)
+    keep = shared[first, second] == 0
+    for constraint in constraints:
+        now = constraint.costs.of(base)[0]
+        change = constraint.costs.of(moves) - now
+        keep &= affordable(now + change[first] + change[second], constraint.limit)
+    gain = scores[first] + scores[second] - 2 * base_score
+    kept = np.flatnonzero(keep & (gain > 0))
+    if len(kept) > TRADES_SCORED:
+        kept = kept[np.argpartition(-gain[kept], TRADES_SCORED)[:TRADES_SCORED]]
+    one, other = first[kept], second[kept]
+    codes = np.where(touched[other], moves.codes[other], moves.codes[one])
+    trades = Population(codes, np.repeat(base.resolution_index, len(kept)), base.resolutions)
+    return trades[np.flatnonzero(within_limits(trades, constraints))]
