@@ -1,0 +1,129 @@
+"""`fofa-train`: train a supernet, or go on with a run that was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.errors import UserError
+
+app = make_app("Train a supernet. Running the same command again resumes a run that was stopped.")
+
+EPILOG = (
+    "Exit codes: 0 done (or stopped by a signal after saving: 130); 1 training diverged or another "
+    "process of the job was lost, the last checkpoint is good; 2 wrong input. Under torchrun every "
+    "process takes --batch-size images; with torchrun's --max-restarts the job goes on from the "
+    "last checkpoint when a process dies."
+)
+
+
+@app.command(epilog=EPILOG)
+def train(
+    recipe: Annotated[
+        str, typer.Option(help="ofa, compofa, fofa-n3, fofa-n4, fofa-n4-300 or sandwich.")
+    ],
+    out: Annotated[Path, typer.Option(help="Run folder, made if need be.")],
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="imagenet, cifar10, cifar10-small or shapes: defaults of the options below."
+        ),
+    ] = "shapes",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="shapes, cifar10:DIR, folder:DIR or imagenet:DIR; by default the preset's."
+        ),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch CIFAR-10 if it is not there.")
+    ] = False,
+    epoch_scale: Annotated[
+        float | None, typer.Option(help="Factor on all epochs of the recipe, such as 0.1.")
+    ] = None,
+    train_fraction: Annotated[
+        float | None, typer.Option(help="Share of the training images to use, 0 to 1.")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Images of a step in each process; the learning rate follows."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    width_mult: Annotated[
+        float | None, typer.Option(help="Width multiplier of the network.")
+    ] = None,
+    resolutions: Annotated[
+        str | None, typer.Option(help="Image sizes in pixels, such as 128,160,192,224.")
+    ] = None,
+    crop: Annotated[
+        str | None, typer.Option(help="Augmentation of data kept in memory: pad or resized.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="auto (bf16 where the GPU has it), fp32 or bf16.")
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of each process on a CPU.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that decode image files; 8 at most by default."),
+    ] = None,
+    one_at_a_time: Annotated[
+        bool,
+        typer.Option("--one-at-a-time", help="One subnet after the other: slower, less memory."),
+    ] = False,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(min=0, help="Save at least this often; 0 for every step.")
+    ] = 120.0,
+    checkpoint_steps: Annotated[
+        int | None, typer.Option(min=1, help="Save every so many steps, too.")
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option(help="Write files for TensorBoard.")] = True,
+) -> None:
+    """Train a supernet with a recipe, in the setting of a preset."""
+    from fofa.train.launch import LaunchOptions, launch
+
+    sizes = None if resolutions is None else _sizes(resolutions)
+    options = LaunchOptions(
+        recipe=recipe,
+        preset=preset,
+        out=out,
+        data=data,
+        download=download,
+        epoch_scale=epoch_scale,
+        train_fraction=train_fraction,
+        batch_size=batch_size,
+        seed=seed,
+        width_mult=width_mult,
+        resolutions=sizes,
+        crop=crop,
+        precision=precision,
+        device=device,
+        threads=threads,
+        workers=workers,
+        one_at_a_time=one_at_a_time,
+        checkpoint_seconds=checkpoint_seconds,
+        checkpoint_steps=checkpoint_steps,
+        tensorboard=tensorboard,
+    )
+    raise typer.Exit(launch(options, stderr_console()))
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"--resolutions {text!r}: expected sizes such as 128,160") from None
+
+
+def main() -> None:
+    """The program `fofa-train`."""
+    run_app(app, "fofa-train")
+
+
+if __name__ == "__main__":
+    main()

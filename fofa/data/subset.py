@@ -1,0 +1,30 @@
+"""Choosing a part of a training set: the share that is trained on, the images that calibrate."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fofa.errors import UserError
+from fofa.seeds import generator
+
+
+def training_subset(num_images: int, fraction: float, seed: int) -> Tensor:
+    """Indices of a random `fraction` of the training images, ascending int64.
+
+    The same seed takes the same images, so that recipes are compared on equal data.
+
+    Raises:
+        UserError: if the fraction is not above 0 and at most 1.
+    """
+    if not 0 < fraction <= 1:
+        raise UserError(f"train fraction {fraction:g}: expected a number above 0, up to 1")
+    if fraction == 1:
+        return torch.arange(num_images)
+    order = torch.randperm(num_images, generator=generator(seed, "subset"))
+    return order[: max(1, round(fraction * num_images))].sort().values
+
+
+def calibration_indices(num_images: int, wanted: int, seed: int) -> Tensor:
+    """`wanted` distinct indices below `num_images` (all, if there are fewer), drawn by `seed`."""
+    return torch.randperm(num_images, generator=generator(seed, "calibration"))[:wanted]

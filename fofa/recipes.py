@@ -1,0 +1,314 @@
+"""Training recipes as data: phases, what each step samples, teachers, epochs, learning rates.
+
+A recipe is a named function in `RECIPES`; a variant starts from its parent and changes a field.
+How a recipe is carried out is the trainer's affair (`fofa.train`), where it trains is the preset's
+(`fofa.presets`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from fofa.errors import UserError
+from fofa.space import DEPTHS, EXPANDS, KERNELS, STAGE_KERNELS, SpaceKind, Subnet
+from fofa.space.spaces import sample_compound, sample_elastic
+from fofa.space.subnet import NUM_STAGES
+from fofa.supernet.config import KernelMode, SupernetConfig
+
+Loss = Literal["labels", "teacher", "in-place"]
+"""What a phase's subnets learn from.
+
+`labels`: the labels. `teacher`: the labels and, as much, the softmax of a trained teacher.
+`in-place`:
+the full-sized network from the labels, every other from the full-sized one (equation 6).
+"""
+
+Anchor = Literal["largest", "smallest"]
+
+LARGEST_7X7 = Subnet.uniform(kernel=7, depth=4, expand=6)
+LARGEST = Subnet.compound((4,) * NUM_STAGES)
+SMALLEST = Subnet.compound((2,) * NUM_STAGES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What random subnets of a phase are drawn from, each choice uniformly.
+
+    In the compound space the kernel and the expand ratio follow from the depth, and the other two
+    fields play no part.
+    """
+
+    kind: SpaceKind
+    kernels: tuple[int, ...] = KERNELS
+    depths: tuple[int, ...] = DEPTHS
+    expands: tuple[int, ...] = EXPANDS
+
+    def draw(self, rng: random.Random) -> Subnet:
+        """One random subnet."""
+        if self.kind == "compound":
+            return sample_compound(rng)
+        return sample_elastic(rng, depths=self.depths, expands=self.expands, kernels=self.kernels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A stretch of training with one sampling rule.
+
+    Attributes:
+        name: unique within the recipe.
+        warmup_epochs: the learning rate rises linearly over these, then
+        epochs: falls as a cosine over these.
+        learning_rate: the highest one, per 2048 images of global batch.
+        anchors: subnets in every step; "largest" is the recipe's `largest`.
+        num_random: subnets of a step drawn from `choices`.
+        loss: what they learn from.
+        becomes_teacher: the largest subnet, as trained when the phase ends, is the later phases'
+            teacher.
+        sort_channels: order the expanded channels by importance before the phase begins.
+        fresh_optimizer: forget the momentum of the phase before.
+    """
+
+    name: str
+    epochs: float
+    warmup_epochs: float = 0
+    learning_rate: float
+    anchors: tuple[Anchor, ...] = ()
+    num_random: int = 0
+    choices: Choices | None = None
+    loss: Loss = "labels"
+    becomes_teacher: bool = False
+    sort_channels: bool = False
+    fresh_optimizer: bool = True
+
+    def __post_init__(self) -> None:
+        if self.num_subnets < 1 or bool(self.num_random) != (self.choices is not None):
+            raise ValueError(f"phase {self.name}: random subnets and choices go together")
+        if self.loss == "in-place" and self.anchors[:1] != ("largest",):
+            raise ValueError(f"phase {self.name}: in-place distillation needs the largest first")
+        if self.total_epochs <= 0 or self.epochs < 0 or self.warmup_epochs < 0:
+            raise ValueError(f"phase {self.name}: epochs must be above 0")
+
+    @property
+    def total_epochs(self) -> float:
+        return self.warmup_epochs + self.epochs
+
+    @property
+    def num_subnets(self) -> int:
+        """Subnets of one step; the paper's n."""
+        return len(self.anchors) + self.num_random
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A training schedule and the supernet it needs.
+
+    Attributes:
+        largest: the full-sized subnet as this recipe means it (OFA's and CompOFA's is 7x7).
+        smallest: the subnet that the sandwich rule always samples.
+        clip_norm: gradients are scaled down to this norm, None for no limit.
+    """
+
+    name: str
+    summary: str
+    kind: SpaceKind
+    kernel_mode: KernelMode
+    max_kernels: tuple[int, ...]
+    largest: Subnet
+    smallest: Subnet = SMALLEST
+    phases: tuple[Phase, ...]
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        names = [phase.name for phase in self.phases]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"recipe {self.name}: phases need different names")
+        has_teacher = False
+        for phase in self.phases:
+            if phase.loss == "teacher" and not has_teacher:
+                raise ValueError(f"recipe {self.name}: phase {phase.name} has no teacher before it")
+            has_teacher = has_teacher or phase.becomes_teacher
+
+    @property
+    def epochs(self) -> float:
+        """Epochs of all phases, before any scaling."""
+        return sum(phase.total_epochs for phase in self.phases)
+
+    def supernet_config(self, *, width_mult: float, num_classes: int) -> SupernetConfig:
+        """The supernet that the recipe trains, from its first phase to its last."""
+        return SupernetConfig(
+            kind=self.kind,
+            width_mult=width_mult,
+            num_classes=num_classes,
+            max_kernels=self.max_kernels,
+            kernel_mode=self.kernel_mode,
+        )
+
+    def anchor(self, which: Anchor) -> Subnet:
+        return self.largest if which == "largest" else self.smallest
+
+
+COMPOUND = Choices(kind="compound")
+
+
+def _teacher() -> Phase:
+    """The 7x7 full-sized network by itself; OFA and CompOFA begin with it."""
+    return Phase(
+        name="teacher",
+        epochs=180,
+        learning_rate=2.6,
+        anchors=("largest",),
+        becomes_teacher=True,
+    )
+
+
+def _shrinking(name: str, choices: Choices, num_random: int) -> tuple[Phase, Phase]:
+    """OFA's pair of phases: a short one at a low learning rate, then the long one."""
+    short = Phase(
+        name=f"{name}-1",
+        epochs=25,
+        learning_rate=0.08,
+        num_random=num_random,
+        choices=choices,
+        loss="teacher",
+    )
+    return short, replace(short, name=f"{name}-2", warmup_epochs=5, epochs=120, learning_rate=0.24)
+
+
+def ofa() -> Recipe:
+    """Once-for-all: progressive shrinking (Cai et al., 2020); 605 epochs."""
+    full = Choices(kind="elastic", depths=(4,), expands=(6,))
+    kernel = Phase(
+        name="kernel",
+        warmup_epochs=5,
+        epochs=120,
+        learning_rate=2.6,
+        num_random=1,
+        choices=full,
+        loss="teacher",
+    )
+    depth = _shrinking("depth", replace(full, depths=DEPTHS), 2)
+    expand = _shrinking("expand", Choices(kind="elastic"), 4)
+    narrowed_depth = replace(full, depths=(3, 4))
+    narrowed_expand = Choices(kind="elastic", expands=(4, 6))
+    return Recipe(
+        name="ofa",
+        summary="progressive shrinking from a 7x7 teacher: kernel, depth, expand",
+        kind="elastic",
+        kernel_mode="transform",
+        max_kernels=(7,) * NUM_STAGES,
+        largest=LARGEST_7X7,
+        smallest=Subnet.uniform(kernel=3, depth=2, expand=3),
+        phases=(
+            _teacher(),
+            kernel,
+            replace(depth[0], choices=narrowed_depth),
+            depth[1],
+            replace(expand[0], choices=narrowed_expand, sort_channels=True),
+            replace(expand[1], sort_channels=True),
+        ),
+    )
+
+
+def compofa() -> Recipe:
+    """CompOFA: a 7x7 teacher, then all compound subnets at once (Sahni et al., 2021); 330."""
+    short, long = _shrinking("compound", COMPOUND, 4)
+    return Recipe(
+        name="compofa",
+        summary="a 7x7 teacher, then four random compound subnets a step",
+        kind="compound",
+        kernel_mode="centre",
+        max_kernels=(7,) * NUM_STAGES,
+        largest=LARGEST_7X7,
+        phases=(
+            _teacher(),
+            replace(short, sort_channels=True),
+            replace(long, sort_channels=True),
+        ),
+    )
+
+
+def fofa_n4() -> Recipe:
+    """fOFA with n=4 (paper, Table 1): warm-up, then in-place distillation; 185 epochs."""
+    warmup = Phase(
+        name="warmup", epochs=0, warmup_epochs=5, learning_rate=2.6, anchors=("largest",)
+    )
+    distillation = Phase(
+        name="distillation",
+        epochs=180,
+        learning_rate=2.6,
+        anchors=("largest",),
+        num_random=3,
+        choices=COMPOUND,
+        loss="in-place",
+        fresh_optimizer=False,
+    )
+    return Recipe(
+        name="fofa-n4",
+        summary="short warm-up, then the full-sized network teaches three random subnets a step",
+        kind="compound",
+        kernel_mode="fixed",
+        max_kernels=STAGE_KERNELS,
+        largest=LARGEST,
+        phases=(warmup, distillation),
+        clip_norm=1.0,
+    )
+
+
+def fofa_n3() -> Recipe:
+    """fOFA with n=3: the full-sized network and two random subnets a step."""
+    parent = fofa_n4()
+    warmup, distillation = parent.phases
+    return replace(
+        parent,
+        name="fofa-n3",
+        summary="short warm-up, then the full-sized network teaches two random subnets a step",
+        phases=(warmup, replace(distillation, num_random=2)),
+    )
+
+
+def fofa_n4_300() -> Recipe:
+    """fOFA with n=4 and 300 epochs in all (paper, Table 2)."""
+    parent = fofa_n4()
+    warmup, distillation = parent.phases
+    return replace(
+        parent,
+        name="fofa-n4-300",
+        summary="fofa-n4 for 300 epochs",
+        phases=(warmup, replace(distillation, epochs=295)),
+    )
+
+
+def sandwich() -> Recipe:
+    """The sandwich rule (BigNAS; equation 5): the smallest subnet in place of a random one."""
+    parent = fofa_n4()
+    warmup, distillation = parent.phases
+    return replace(
+        parent,
+        name="sandwich",
+        summary="fofa-n4 with the smallest subnet in place of one random one",
+        phases=(warmup, replace(distillation, anchors=("largest", "smallest"), num_random=2)),
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "ofa": ofa,
+    "compofa": compofa,
+    "fofa-n3": fofa_n3,
+    "fofa-n4": fofa_n4,
+    "fofa-n4-300": fofa_n4_300,
+    "sandwich": sandwich,
+}
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe called `name`.
+
+    Raises:
+        UserError: if there is none, listing those there are.
+    """
+    if name not in RECIPES:
+        raise UserError(f"recipe {name!r}: expected one of {', '.join(RECIPES)}")
+    return RECIPES[name]()

@@ -1,0 +1,93 @@
+"""Checkpoints: one safetensors file with all that resuming needs, replaced atomically.
+
+Tensors are `supernet.*` (weights and statistics), `momentum.*` and `teacher.*`; the header holds a
+`CheckpointState`. All random draws follow from the seed and the step, so the position *is* the
+random state.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from fofa.errors import UserError
+from fofa.files import FileModel, explain, write_bytes
+
+CHECKPOINT_PATH = Path("checkpoint", "latest.safetensors")
+
+
+class CheckpointState(FileModel):
+    """Where training stands (schema `fofa.checkpoint/1`): `step` steps are done.
+
+    Seconds and core seconds are those spent training so far, over all sessions of the run.
+    """
+
+    SCHEMA: ClassVar[str] = "fofa.checkpoint"
+    VERSION: ClassVar[int] = 1
+
+    step: int
+    seconds: float
+    core_seconds: float
+    skipped_images: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A state with its tensors, by group and name."""
+
+    state: CheckpointState
+    groups: dict[str, dict[str, Tensor]]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Replace the run folder's checkpoint.
+
+    Raises:
+        UserError: if it cannot be written; the old one is then still whole.
+    """
+    tensors = {
+        f"{group}.{name}": tensor.detach().cpu().contiguous()
+        for group, members in checkpoint.groups.items()
+        for name, tensor in members.items()
+    }
+    header = {"state": json.dumps(checkpoint.state.model_dump(by_alias=True, mode="json"))}
+    write_bytes(folder / CHECKPOINT_PATH, save(tensors, metadata=header))
+
+
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """The run folder's checkpoint, None if it has none yet.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    path = folder / CHECKPOINT_PATH
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("state", "null"))
+            tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        state = CheckpointState.model_validate(header)
+    except ValidationError as error:
+        raise UserError(f"{path}: not a checkpoint: {explain(error)}") from None
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"{path}: damaged: {error}") from None
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        group, _, name = key.partition(".")
+        groups.setdefault(group, {})[name] = tensor
+    return Checkpoint(state, groups)
+
+
+def all_finite(tensors: dict[str, Tensor]) -> bool:
+    """Whether no weight is infinite or not a number."""
+    floats = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
+    return bool(torch.stack([tensor.isfinite().all() for tensor in floats]).all())

@@ -1,0 +1,113 @@
+"""From a recipe's epochs to steps: when phases begin, and the learning rate of every step."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+from fofa.recipes import Phase, Recipe
+from fofa.seeds import mix
+from fofa.space import Subnet
+
+IMAGES_PER_LEARNING_RATE = 2048
+"""Recipes state learning rates for a global batch of this size (linear scaling rule)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhasePlan:
+    """A phase with its place in the run: steps `first_step` to `first_step + num_steps - 1`."""
+
+    phase: Phase
+    first_step: int
+    warmup_steps: int
+    num_steps: int
+    peak_rate: float
+
+    @property
+    def steps(self) -> range:
+        return range(self.first_step, self.first_step + self.num_steps)
+
+    def learning_rate(self, step: int) -> float:
+        """Linear rise over the warm-up, then a cosine to zero; `step` counts from the run's first.
+
+        The first step of the warm-up has one share of the peak already, its last the whole.
+        """
+        within = step - self.first_step
+        if within < self.warmup_steps:
+            return self.peak_rate * (within + 1) / self.warmup_steps
+        progress = (within - self.warmup_steps) / (self.num_steps - self.warmup_steps)
+        return self.peak_rate * (1 + math.cos(math.pi * progress)) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """What a step trains: one resolution for the batch, and the subnets, anchors first."""
+
+    resolution: int
+    subnets: tuple[Subnet, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainPlan:
+    """All steps of a run. Everything drawn follows from (seed, step), so any step can be replayed.
+
+    Epochs are scaled and turned into steps by rounding the *cumulative* count, so that phases keep
+    their proportions and the total is right to one step; a phase keeps at least one.
+    """
+
+    recipe: Recipe
+    resolutions: tuple[int, ...]
+    seed: int
+    phases: tuple[PhasePlan, ...]
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        *,
+        resolutions: tuple[int, ...],
+        seed: int,
+        steps_per_epoch: int,
+        global_batch: int,
+        epoch_scale: float = 1.0,
+    ) -> TrainPlan:
+        """Lay out `recipe` for a data set of `steps_per_epoch` steps of `global_batch` images."""
+        phases: list[PhasePlan] = []
+        epochs, first = 0.0, 0
+        for phase in recipe.phases:
+            epochs += phase.total_epochs
+            end = max(first + 1, round(epochs * epoch_scale * steps_per_epoch))
+            warmup = round((end - first) * phase.warmup_epochs / phase.total_epochs)
+            phases.append(
+                PhasePlan(
+                    phase=phase,
+                    first_step=first,
+                    warmup_steps=warmup,
+                    num_steps=end - first,
+                    peak_rate=phase.learning_rate * global_batch / IMAGES_PER_LEARNING_RATE,
+                )
+            )
+            first = end
+        return cls(recipe=recipe, resolutions=resolutions, seed=seed, phases=tuple(phases))
+
+    @property
+    def num_steps(self) -> int:
+        return self.phases[-1].steps.stop
+
+    def phase_at(self, step: int) -> PhasePlan:
+        """The phase that `step` belongs to."""
+        return next(plan for plan in self.phases if step in plan.steps)
+
+    def resolution(self, step: int) -> int:
+        """The image size of a step's batch, the same for all subnets and processes."""
+        return random.Random(mix(self.seed, "resolution", step)).choice(self.resolutions)
+
+    def draw(self, step: int) -> Draw:
+        """The resolution and subnets of `step`."""
+        phase = self.phase_at(step).phase
+        rng = random.Random(mix(self.seed, "subnets", step))
+        subnets = [self.recipe.anchor(which) for which in phase.anchors]
+        if phase.choices is not None:
+            subnets += [phase.choices.draw(rng) for _ in range(phase.num_random)]
+        return Draw(resolution=self.resolution(step), subnets=tuple(subnets))

@@ -1,0 +1,319 @@
+"""Carrying out a plan: the loop over steps, the turns between phases, checkpoints, the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD
+
+from fofa.accuracy import ProxyRecord
+from fofa.data import DataSource, TrainOrder
+from fofa.recipes import Recipe
+from fofa.runs import RECORD_NAME, WEIGHTS_NAME, RunRecord
+from fofa.seeds import mix
+from fofa.supernet.model import Supernet
+from fofa.supernet.weights import check_state, save_weights
+from fofa.train.checkpoint import (
+    Checkpoint,
+    CheckpointState,
+    all_finite,
+    load_checkpoint,
+    save_checkpoint,
+)
+from fofa.train.log import RunLog
+from fofa.train.meter import CostMeter, peak_memory_bytes
+from fofa.train.optimizer import get_momentum, make_optimizer, set_learning_rate, set_momentum
+from fofa.train.plan import PhasePlan, TrainPlan
+from fofa.train.processes import Processes
+from fofa.train.progress import StepProgress, duration
+from fofa.train.settings import TrainSettings
+from fofa.train.step import backward_one_at_a_time, backward_shared
+
+LOG_EVERY_STEPS = 10
+
+Network = TypeVar("Network", bound=nn.Module)
+Status = Literal["running", "finished"]
+
+
+class DivergedError(Exception):
+    """The loss or the weights are no longer numbers; the last checkpoint is still good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """How a run is carried out; none of it changes what comes out.
+
+    Attributes:
+        one_at_a_time: a forward and backward pass for each subnet, for small memories.
+        checkpoint_seconds, checkpoint_steps: how often to save (and at the end of each phase).
+        tensorboard: whether to write TensorBoard's files.
+        should_stop: asked after every step; when it says yes, training saves and returns.
+    """
+
+    one_at_a_time: bool = False
+    checkpoint_seconds: float = 120.0
+    checkpoint_steps: int | None = None
+    tensorboard: bool = True
+    should_stop: Callable[[], bool] = lambda: False
+
+
+class Trainer:
+    """One run: built from what fixes it, then `run()` takes it from where it stands to its end."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        settings: TrainSettings,
+        data: DataSource,
+        folder: Path,
+        *,
+        processes: Processes,
+        habits: Habits | None = None,
+        proxy: ProxyRecord | None = None,
+        console: Console | None = None,
+    ) -> None:
+        self.recipe, self.settings, self.data, self.folder = recipe, settings, data, folder
+        self.processes, self.habits = processes, habits or Habits()
+        self._proxy = proxy
+        self._console = console if processes.is_main else None
+        self.order = TrainOrder(
+            num_images=data.num_train,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            rank=processes.rank,
+            world_size=processes.world_size,
+        )
+        self.plan = TrainPlan.of(
+            recipe,
+            resolutions=settings.resolutions,
+            seed=settings.seed,
+            steps_per_epoch=self.order.steps_per_epoch,
+            global_batch=self.order.global_batch,
+            epoch_scale=settings.epoch_scale,
+        )
+        torch.manual_seed(mix(settings.seed, "initialisation"))
+        self._config = recipe.supernet_config(
+            width_mult=settings.width_mult, num_classes=len(data.class_names)
+        )
+        self.supernet = _placed(Supernet(self._config), processes.device)
+        self._optimizer: SGD = make_optimizer(self.supernet)
+        self._teacher: nn.Module | None = None
+        self._step, self._meter = 0, CostMeter()
+        self._resume()
+
+    @property
+    def step(self) -> int:
+        """Steps done so far."""
+        return self._step
+
+    def run(self) -> RunRecord:
+        """Train to the end (or until asked to stop), and return the run's record.
+
+        Raises:
+            DivergedError: if the loss is not a number any more.
+            WorkerLostError: if another process of the job died.
+            UserError: if files cannot be written or images cannot be read.
+        """
+        if self._step == self.plan.num_steps:
+            return self._save("finished")
+        self._meter = CostMeter(self._meter.seconds, self._meter.core_seconds)
+        with (
+            self._open_log() as log,
+            StepProgress(self._console, self._step, self.plan.num_steps) as progress,
+        ):
+            self._loop(log, progress)
+        return self._save("finished" if self._step == self.plan.num_steps else "running")
+
+    def _loop(self, log: RunLog | _NoLog, progress: StepProgress) -> None:
+        steps = range(self._step, self.plan.num_steps)
+        batches = self.data.train_batches(self.order, steps, self.plan.resolution)
+        first, started, saved = self._step, time.monotonic(), time.monotonic()
+        losses: list[Tensor] = []
+        for step, (images, labels) in zip(steps, batches, strict=True):
+            phase = self.plan.phase_at(step)
+            if step == phase.first_step:
+                self._enter(phase)
+            losses.append(self._train_step(phase, step, images, labels))
+            self._step = step + 1
+            pace = (time.monotonic() - started) / (self._step - first)
+            if self._step - first == LOG_EVERY_STEPS and self._console is not None:
+                left = duration(pace * (self.plan.num_steps - self._step))
+                self._console.print(f"{pace:.3f} s a step; expected to take {left} more")
+            stop = self.habits.should_stop()
+            last = self._step == phase.steps.stop
+            due = self.habits.checkpoint_steps is not None and (
+                self._step % self.habits.checkpoint_steps == 0
+            )
+            due = due or time.monotonic() - saved >= self.habits.checkpoint_seconds
+            if last or due or stop or self._step % LOG_EVERY_STEPS == 0:
+                mean = self._checked_mean(losses, step)
+                losses = []
+                speed = self.order.global_batch / pace
+                progress.update(self._step, phase.phase.name, mean, speed)
+                log.write(self._step, self._log_record(phase, step, mean, speed))
+            if last or due:
+                self._save("running")
+                saved = time.monotonic()
+            if stop:
+                return
+
+    def _train_step(self, plan: PhasePlan, step: int, images: Tensor, labels: Tensor) -> Tensor:
+        """One optimiser step; returns the sum of the subnets' losses, on the device."""
+        set_learning_rate(self._optimizer, plan.learning_rate(step))
+        self._optimizer.zero_grad(set_to_none=True)
+        # Dropout is all that draws from torch's own generator.
+        torch.manual_seed(mix(self.settings.seed, "dropout", step, self.processes.rank))
+        backward = backward_one_at_a_time if self.habits.one_at_a_time else backward_shared
+        losses = backward(
+            self.supernet,
+            self.plan.draw(step).subnets,
+            plan.phase.loss,
+            images,
+            labels,
+            teacher=self._teacher if plan.phase.loss == "teacher" else None,
+            precision=self.settings.precision,
+        )
+        self.processes.average_gradients(self.supernet.parameters())
+        if self.recipe.clip_norm is not None:
+            clip_grad_norm_(self.supernet.parameters(), self.recipe.clip_norm)
+        self._optimizer.step()
+        return losses.sum()
+
+    def _enter(self, plan: PhasePlan) -> None:
+        """Turn from the phase before to this one: the teacher, the channels, the optimiser."""
+        index = self.plan.phases.index(plan)
+        if index and self.plan.phases[index - 1].phase.becomes_teacher:
+            teacher = self.supernet.extract(self.recipe.largest)
+            self._teacher = _placed(teacher, self.processes.device)
+        if plan.phase.sort_channels:
+            from fofa.supernet.sorting import sort_channels
+
+            sort_channels(self.supernet)
+        if plan.phase.fresh_optimizer:
+            self._optimizer = make_optimizer(self.supernet)
+
+    def _checked_mean(self, losses: list[Tensor], step: int) -> float:
+        mean = torch.stack(losses).mean().item()
+        if not torch.isfinite(torch.tensor(mean)):
+            raise DivergedError(
+                f"the loss at step {step} is {mean}; the last checkpoint in {self.folder} is from "
+                "before; a lower learning rate (smaller batch) or fp32 may help"
+            )
+        return mean
+
+    def _resume(self) -> None:
+        checkpoint = load_checkpoint(self.folder)
+        if checkpoint is None:
+            return
+        state, groups = checkpoint.state, checkpoint.groups
+        check_state(self.supernet, groups.get("supernet", {}), f"{self.folder}: checkpoint")
+        if "teacher" in groups:
+            teacher = self.supernet.extract(self.recipe.largest)
+            check_state(teacher, groups["teacher"], f"{self.folder}: checkpoint's teacher")
+            teacher.load_state_dict(groups["teacher"])
+            self._teacher = _placed(teacher, self.processes.device)
+        self.supernet.load_state_dict(groups["supernet"])
+        set_momentum(self.supernet, self._optimizer, groups.get("momentum", {}))
+        self._step = state.step
+        self._meter = CostMeter(state.seconds, state.core_seconds)
+
+    def _save(self, status: Status) -> RunRecord:
+        """Write the checkpoint, then the weights and the record that others read.
+
+        Raises:
+            DivergedError: instead of replacing a good checkpoint by one that is not.
+        """
+        record = self._record(status)
+        if not self.processes.is_main:
+            return record
+        if not all_finite(self.supernet.state_dict()):
+            raise DivergedError(
+                f"weights at step {self._step} are not finite; the last checkpoint in "
+                f"{self.folder} is from before"
+            )
+        groups = {
+            "supernet": self.supernet.state_dict(),
+            "momentum": get_momentum(self.supernet, self._optimizer),
+        }
+        if self._teacher is not None:
+            groups["teacher"] = self._teacher.state_dict()
+        state = CheckpointState(
+            step=self._step,
+            seconds=self._meter.seconds,
+            core_seconds=self._meter.core_seconds,
+        )
+        save_checkpoint(self.folder, Checkpoint(state, groups))
+        save_weights(self.supernet, self.folder / WEIGHTS_NAME)
+        record.write(self.folder / RECORD_NAME)
+        return record
+
+    def _record(self, status: Status) -> RunRecord:
+        settings, data = self.settings, self.data
+        return RunRecord(
+            recipe=settings.recipe,
+            preset=settings.preset,
+            dataset=data.name,
+            data_spec=data.spec,
+            class_names=list(data.class_names),
+            mean=data.mean,
+            std=data.std,
+            supernet=self._config,
+            resolutions=list(settings.resolutions),
+            training=self._meter.record(
+                settings,
+                self._step,
+                self._step / self.order.steps_per_epoch,
+                self.processes.device,
+                data.num_train,
+            ),
+            status=status,
+            step=self._step,
+            proxy=self._proxy,
+        )
+
+    def _open_log(self) -> RunLog | _NoLog:
+        if not self.processes.is_main:
+            return _NoLog()
+        return RunLog(self.folder, self._step, tensorboard=self.habits.tensorboard)
+
+    def _log_record(
+        self, plan: PhasePlan, step: int, loss: float, images_per_second: float
+    ) -> dict[str, object]:
+        draw = self.plan.draw(step)
+        return {
+            "phase": plan.phase.name,
+            "epoch": round(self._step / self.order.steps_per_epoch, 4),
+            "loss": loss,
+            "learning_rate": plan.learning_rate(step),
+            "resolution": draw.resolution,
+            "subnets": [subnet.name for subnet in draw.subnets],
+            "images_per_second": round(images_per_second, 2),
+            "seconds": round(self._meter.seconds, 2),
+            "peak_memory_bytes": peak_memory_bytes(self.processes.device),
+        }
+
+
+class _NoLog:
+    """The log of processes that write none."""
+
+    def __enter__(self) -> _NoLog:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return
+
+    def write(self, step: int, record: dict[str, object]) -> None:
+        return
+
+
+def _placed(network: Network, device: torch.device) -> Network:
+    """On the device, channels-last (about twice as fast on CPU too), in training mode."""
+    return network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
