@@ -1,0 +1,191 @@
+"""`fofa-eval`: the accuracy of every subnet of a run."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from fofa.accuracy import AccuracyTable
+from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.errors import UserError
+from fofa.space import Architecture, SearchSpace, check_resolutions, parse_architecture
+
+app = make_app("Measure the accuracy of every subnet of a run, or of named architectures.")
+LIST_OPTIONS = ("--architectures", "--resolutions")
+SHOWN = 5
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder, made by fofa-train or fofa-import.")],
+    out: Annotated[Path, typer.Option(help="Accuracy table to write (JSON).")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="shapes, cifar10:DIR, folder:DIR or imagenet:DIR; the run's own by default."
+        ),
+    ] = None,
+    resolutions: Annotated[
+        str | None,
+        typer.Option(help="Input sizes in pixels, such as 128,160; the run's by default."),
+    ] = None,
+    architectures: Annotated[
+        str | None,
+        typer.Option(
+            help="Only these, such as 22222@128,44444@224; all 243 compound subnets by default."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many test images.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 100,
+    calibration_images: Annotated[
+        int, typer.Option(min=1, help="Training images that recalibrate BatchNorm.")
+    ] = 2000,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Compute in bfloat16; the table says so.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")] = "auto",
+    one_at_a_time: Annotated[
+        bool,
+        typer.Option(
+            "--one-at-a-time", help="Share no work between subnets: slower, the same numbers."
+        ),
+    ] = False,
+    keep_statistics: Annotated[
+        bool,
+        typer.Option(
+            "--keep-statistics",
+            help="Keep the recalibrated statistics of the named architectures in the run, so that "
+            "fofa-export writes the network that was evaluated.",
+        ),
+    ] = False,
+) -> None:
+    """Measure top-1 and top-5 of every subnet, and write them to an accuracy table.
+
+    Interrupted, the same command goes on where it stopped. Runs on several processes under
+    torchrun.
+    """
+    from fofa.data import open_data
+    from fofa.evaluate.meter import SilentMeter, console_meter
+    from fofa.evaluate.plan import Plan, plan_units
+    from fofa.evaluate.table import TableRequest, make_table
+    from fofa.runs import Run
+    from fofa.train.processes import connected, find_place
+
+    opened = Run.open(run)
+    named = _parse_architectures(architectures)
+    if named and resolutions is not None:
+        raise UserError("--architectures names resolutions already; leave out --resolutions")
+    if keep_statistics and not named:
+        raise UserError("--keep-statistics needs --architectures: say which to keep")
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder, expected a file to write")
+    space = SearchSpace(
+        kind=opened.record.supernet.kind,
+        width_mult=opened.record.supernet.width_mult,
+        resolutions=_parse_resolutions(resolutions) or tuple(opened.record.resolutions),
+    )
+    plan = Plan(
+        units=plan_units(space, named, one_at_a_time=one_at_a_time),
+        batch_size=batch_size,
+        calibration_images=calibration_images,
+        limit=limit,
+        bf16=bf16,
+    )
+    console = stderr_console()
+    processes = find_place(device)
+
+    def warn(message: str) -> None:
+        if processes.is_main:
+            console.print(f"warning: {message}")
+
+    strange = {unit.resolution for unit in plan.units} - set(opened.record.resolutions)
+    if strange:
+        warn(f"the run was not trained at {', '.join(map(str, sorted(strange)))} px")
+    request = TableRequest(
+        run=opened,
+        data=open_data(data or opened.record.data_spec, device=processes.device),
+        plan=plan,
+        out=out,
+        keep_statistics=keep_statistics,
+    )
+    with connected(processes):
+        if processes.is_main:
+            with console_meter(console) as meter:
+                table = make_table(request, processes, meter, warn)
+        else:
+            table = make_table(request, processes, SilentMeter(), warn)
+    if processes.is_main:
+        _show(table, out)
+
+
+def _parse_architectures(text: str | None) -> list[Architecture]:
+    names = re.split(r"[,\s]+", text.strip(", ")) if text else []
+    return [parse_architecture(name) for name in names]
+
+
+def _parse_resolutions(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    values = re.split(r"[,\s]+", text.strip(", "))
+    if not all(re.fullmatch(r"[0-9]{1,5}", value, re.ASCII) for value in values):
+        raise UserError(f"--resolutions {text!r}: expected sizes in pixels, such as 128,160")
+    return check_resolutions([int(value) for value in values])
+
+
+def _show(table: AccuracyTable, out: Path) -> None:
+    """The best architectures, and where the rest is."""
+    best = sorted(table.architectures, key=lambda a: (-a.top1, a.macs))[:SHOWN]
+    shown = Table("architecture", "top-1 %", "top-5 %", "M MACs", "M params", box=None)
+    for entry in best:
+        shown.add_row(
+            entry.name,
+            f"{entry.top1:.2f}",
+            f"{entry.top5:.2f}",
+            f"{entry.macs / 1e6:.1f}",
+            f"{entry.params / 1e6:.2f}",
+        )
+    from rich.console import Console
+
+    record = table.evaluation
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(shown)
+    console.print(
+        f"{len(table.architectures)} architectures measured on {record.test_images} test images of "
+        f"{table.dataset} after recalibration with {record.calibration_images} training images "
+        f"({record.precision}, {record.device}, {record.seconds:.0f} s): {out}"
+    )
+
+
+def join_lists(arguments: list[str]) -> list[str]:
+    """`--architectures A B` as `--architectures A,B`, and the like for resolutions.
+
+    A further value is a word that looks like one (`NAME@SIZE`, or a number), so that a run folder
+    that follows the option is left alone.
+    """
+    joined: list[str] = []
+    in_list = False
+    for argument in arguments:
+        option = argument.split("=")[0] in LIST_OPTIONS
+        value = re.fullmatch(r"[0-9x+,-]+@[0-9]+,?|[0-9]+,?", argument, re.ASCII) is not None
+        if in_list and value and joined[-1].split("=")[0] not in LIST_OPTIONS:
+            joined[-1] = f"{joined[-1].rstrip(',')},{argument}"
+        else:
+            in_list = option or (in_list and value)
+            joined.append(argument)
+    return joined
+
+
+def main() -> None:
+    """Entry point of `fofa-eval`."""
+    run_app(app, "fofa-eval", args=join_lists(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

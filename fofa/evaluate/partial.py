@@ -1,0 +1,84 @@
+"""The file that an interrupted evaluation leaves beside its output, and goes on from.
+
+Safetensors: the sums of the unit of work that was going on, and as metadata a JSON record of what
+was finished before and which settings all of it belongs to.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from fofa.accuracy import ArchitectureAccuracy
+from fofa.errors import UserError
+from fofa.files import explain, write_bytes
+
+Phase = Literal["calibration", "evaluation"]
+Settings = dict[str, str | int | None]
+TENSORS = ("mean", "variance", "correct")
+
+
+class PartialRecord(BaseModel):
+    """Where an evaluation stands.
+
+    Attributes:
+        units: units of work that are finished, with what they measured in `finished`.
+        phase, batches: pass over the current unit, and its batches that are done.
+        calibrated, tested: images seen by the two passes over the current unit.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    settings: Settings
+    seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    units: int = Field(default=0, ge=0)
+    finished: list[ArchitectureAccuracy] = []
+    phase: Phase = "calibration"
+    batches: int = Field(default=0, ge=0)
+    calibrated: int = Field(default=0, ge=0)
+    tested: int = Field(default=0, ge=0)
+
+
+def partial_path(out: Path) -> Path:
+    """Where the partial results of the evaluation that writes `out` are kept."""
+    return out.with_name(out.name + ".partial")
+
+
+def write_partial(path: Path, record: PartialRecord, tensors: dict[str, Tensor]) -> None:
+    """Write atomically; `tensors` are of the current unit, or empty between two units."""
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(content, {"fofa.partial": record.model_dump_json()}))
+
+
+def read_partial(path: Path, settings: Settings) -> tuple[PartialRecord, dict[str, Tensor]]:
+    """What `write_partial` wrote, or the beginning where there is no file.
+
+    Raises:
+        UserError: if the file is damaged, or belongs to an evaluation with other settings.
+    """
+    if not path.exists():
+        return PartialRecord(settings=settings), {}
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        record = PartialRecord.model_validate_json(metadata.get("fofa.partial", ""))
+    except SafetensorError as error:
+        raise UserError(f"{path}: damaged ({error}); remove it to start over") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: damaged ({explain(error)}); remove it to start over") from None
+    for key in record.settings.keys() | settings.keys():
+        if record.settings.get(key) != settings.get(key):
+            raise UserError(
+                f"{path}: an interrupted evaluation with other settings (another {key}); "
+                "go on with the same options, or remove it to start over"
+            )
+    if tensors.keys() not in ({*TENSORS}, set()):
+        raise UserError(f"{path}: damaged (tensors {sorted(tensors)}); remove it to start over")
+    return record, tensors

@@ -1,0 +1,127 @@
+"""From a run and a request to an accuracy table: what `fofa-eval` does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fofa.accuracy import AccuracyTable, EvaluationRecord, SpaceRecord
+from fofa.data import DataSource
+from fofa.errors import UserError
+from fofa.evaluate.evaluation import Evaluation, Meter, Result, StatisticsHook
+from fofa.evaluate.kept import keep_statistics, weights_checksum
+from fofa.evaluate.partial import partial_path
+from fofa.evaluate.plan import Plan, Unit
+from fofa.evaluate.statistics import Statistics
+from fofa.runs import Run
+from fofa.space import SearchSpace
+from fofa.supernet.model import Supernet
+from fofa.supernet.weights import load_supernet
+from fofa.train.processes import Processes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRequest:
+    """What to evaluate, with which data, and where the table goes."""
+
+    run: Run
+    data: DataSource
+    plan: Plan
+    out: Path
+    keep_statistics: bool = False
+
+
+def make_table(
+    request: TableRequest,
+    processes: Processes,
+    meter: Meter,
+    warn: Callable[[str], None],
+) -> AccuracyTable:
+    """Evaluate and write the table; partial results are kept beside it until then.
+
+    Only the main process writes; every process returns the table.
+
+    Raises:
+        UserError: if data and run do not fit together, or as `Evaluation.run` does.
+    """
+    run, data = request.run, request.data
+    _check_data(run, data, warn)
+    supernet = load_supernet(run, processes.device)
+    evaluation = Evaluation(
+        supernet=supernet,
+        data=data,
+        plan=request.plan,
+        processes=processes,
+        meter=meter,
+        settings=request.plan.settings()
+        | {"weights": weights_checksum(run), "data": data.spec, "test set": data.num_test},
+        partial=partial_path(request.out),
+        on_statistics=_keeper(run, supernet) if request.keep_statistics else None,
+    )
+    table = _table(request, evaluation.run(), processes.device)
+    if processes.is_main:
+        table.write(request.out)
+        partial_path(request.out).unlink(missing_ok=True)
+    return table
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or `CPU` with the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _table(request: TableRequest, result: Result, device: torch.device) -> AccuracyTable:
+    run, plan = request.run, request.plan
+    space = SearchSpace(
+        kind=run.record.supernet.kind,
+        width_mult=run.record.supernet.width_mult,
+        resolutions=tuple({unit.resolution: None for unit in plan.units}),
+    )
+    return AccuracyTable(
+        recipe=run.record.recipe,
+        dataset=request.data.name,
+        preset=run.record.preset,
+        space=SpaceRecord.of(space),
+        training=run.record.training,
+        evaluation=EvaluationRecord(
+            calibration_images=result.calibrated,
+            test_images=result.tested,
+            split="test",
+            precision="bf16" if plan.bf16 else "fp32",
+            device=device_name(device),
+            seconds=round(result.seconds, 1),
+        ),
+        proxy=run.record.proxy,
+        architectures=result.architectures,
+    )
+
+
+def _check_data(run: Run, data: DataSource, warn: Callable[[str], None]) -> None:
+    """Classes must agree; another normalisation than in training is worth a warning."""
+    expected = run.record.class_names
+    if len(data.class_names) != len(expected):
+        raise UserError(
+            f"{data.spec} has {len(data.class_names)} classes, the run was trained on "
+            f"{len(expected)}"
+        )
+    if run.record.status != "imported" and list(data.class_names) != expected:
+        raise UserError(f"{data.spec} has other classes than the run was trained on")
+    own, other = (*data.mean, *data.std), (*run.record.mean, *run.record.std)
+    if not all(math.isclose(a, b, abs_tol=1e-3) for a, b in zip(own, other, strict=True)):
+        warn(f"{data.spec} normalises images otherwise than {run.record.data_spec} in training")
+
+
+def _keeper(run: Run, supernet: Supernet) -> StatisticsHook:
+    def keep(unit: Unit, statistics: Statistics) -> None:
+        for leaf, architecture in enumerate(unit.architectures):
+            network = supernet.extract(architecture.subnet).eval()
+            statistics.write_to(network, leaf)
+            keep_statistics(run, architecture, network)
+
+    return keep
