@@ -1,0 +1,94 @@
+"""Built engines on disk, so that a second measurement starts at once.
+
+An entry's name is a digest of everything that decides the engine; its content begins with a digest
+of itself. A damaged or half-written entry is therefore noticed and built anew. The folder is
+`$FOFA_CACHE_DIR/engines`, else `$XDG_CACHE_HOME/fofa/engines`, else `~/.cache/fofa/engines`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fofa.errors import UserError
+from fofa.files import write_bytes
+
+SUFFIX = ".engine"
+DIGEST_BYTES = hashlib.sha256().digest_size
+DEFAULT_LIMIT_BYTES = 8 * 2**30
+
+_log = logging.getLogger(__name__)
+
+
+def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where engines are kept, after the rules of the XDG base directories."""
+    own, shared = environment.get("FOFA_CACHE_DIR"), environment.get("XDG_CACHE_HOME")
+    if own:
+        return Path(own) / "engines"
+    return (Path(shared) if shared else Path.home() / ".cache") / "fofa" / "engines"
+
+
+def engine_key(model: bytes, **settings: object) -> str:
+    """Digest of a model and everything else that decides its engine."""
+    digest = hashlib.sha256(repr(sorted(settings.items())).encode())
+    digest.update(model)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCache:
+    """A folder of engines. When it outgrows `limit_bytes`, the longest unused ones go."""
+
+    folder: Path
+    limit_bytes: int = DEFAULT_LIMIT_BYTES
+
+    def get(self, key: str, build: Callable[[], bytes]) -> bytes:
+        """The engine of `key`: from disk if it is there and whole, else built and kept.
+
+        A folder that cannot be written costs time, not the measurement: it is logged.
+        """
+        path = self.folder / f"{key}{SUFFIX}"
+        engine = _read(path)
+        if engine is None:
+            engine = build()
+            try:
+                write_bytes(path, hashlib.sha256(engine).digest() + engine)
+            except UserError as error:
+                _log.warning("engine not kept: %s", error)
+            self._make_room(path)
+        return engine
+
+    def _make_room(self, newest: Path) -> None:
+        sizes = {}
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(OSError):  # another process may have removed it
+                status = path.stat()
+                sizes[path] = (status.st_mtime, status.st_size)
+        total = sum(size for _, size in sizes.values())
+        for path, (_, size) in sorted(sizes.items(), key=lambda item: item[1]):
+            if total <= self.limit_bytes:
+                return
+            if path != newest:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                total -= size
+
+
+def _read(path: Path) -> bytes | None:
+    """The engine in a cache file, None if there is none or it is damaged."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    digest, engine = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
+    if not engine or hashlib.sha256(engine).digest() != digest:
+        _log.warning("%s: damaged, built anew", path)
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # the time of last use
+    return engine

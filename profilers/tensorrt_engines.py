@@ -1,0 +1,165 @@
+"""From ONNX to a TensorRT engine: which runtime is installed, parsing, building.
+
+TensorRT proper builds on the GPU that it is to run on. TensorRT-RTX builds for any compute
+capability that it knows, with no GPU there; the last step happens when the engine is loaded. Types
+are those of the ONNX graph (a strongly typed network); TF32 is switched off, so that fp32 means it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+from fofa.errors import UserError
+
+MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
+OLDEST_MAJOR = {"TensorRT": 10, "TensorRT-RTX": 1}
+INSTALL_HINT = "pip install 'fofa[tensorrt]', or 'fofa[tensorrt-rtx]' on a GeForce RTX or RTX PRO"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRt:
+    """An imported runtime. `messages` fills up with what it reports, `logger` must outlive it."""
+
+    module: Any
+    name: str
+    version: str
+    logger: Any
+    messages: list[str] = field(default_factory=list)
+
+    @property
+    def builds_without_gpu(self) -> bool:
+        """Whether engines are built for a compute capability rather than on a GPU."""
+        return self.name == "TensorRT-RTX"
+
+
+def installed_modules() -> list[str]:
+    """Those of the runtime's modules that can be found, found out without importing one."""
+    return [name for name in MODULES if find_spec(name) is not None]
+
+
+@functools.cache
+def load_tensorrt() -> TensorRt:
+    """The installed runtime: TensorRT, or TensorRT-RTX where only that is there.
+
+    Raises:
+        UserError: saying what to install, if neither is there, and why one that is does not load.
+    """
+    reasons = []
+    for name in installed_modules():
+        try:
+            module = importlib.import_module(name)
+        except (ImportError, OSError, RuntimeError) as error:
+            reasons.append(f"{name}: {error}")
+            continue
+        product = "TensorRT" if name == "tensorrt" else "TensorRT-RTX"
+        version = str(module.__version__)
+        if int(version.split(".")[0]) < OLDEST_MAJOR[product]:
+            reasons.append(f"{product} {version} is too old, {OLDEST_MAJOR[product]} is needed")
+            continue
+        messages: list[str] = []
+        return TensorRt(module, product, version, _logger(module, messages), messages)
+    why = f" ({'; '.join(reasons)})" if reasons else ""
+    raise UserError(f"TensorRT is not installed{why}: {INSTALL_HINT}")
+
+
+def build_engine(
+    runtime: TensorRt, model: bytes, *, batch_size: int, compute_capability: str | None = None
+) -> bytes:
+    """The serialized engine of an ONNX model.
+
+    Args:
+        batch_size: fills in the model's batch dimension where that is free.
+        compute_capability: such as `8.0`, to build for that (TensorRT-RTX only); None builds for
+            the GPU that is there.
+
+    Raises:
+        UserError: if the model is not valid, or nothing can be built for that GPU.
+    """
+    module = runtime.module
+    runtime.messages.clear()
+    builder = module.Builder(runtime.logger)
+    flags = 1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = module.OnnxParser(network, runtime.logger)
+    if not parser.parse(model) or network.num_outputs == 0:
+        raise UserError(f"{runtime.name} cannot read the ONNX model: {_parser_fault(parser)}")
+    config = builder.create_builder_config()
+    config.clear_flag(module.BuilderFlag.TF32)
+    _fix_batch(builder, network, config, batch_size)
+    if compute_capability is not None:
+        _target(runtime, config, compute_capability)
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise UserError(f"{runtime.name} cannot build the engine: {last_message(runtime)}")
+    return bytes(engine)
+
+
+def supported_capabilities(runtime: TensorRt) -> list[str]:
+    """Compute capabilities that can be built for without the GPU, such as `8.0`."""
+    members = runtime.module.ComputeCapability.__members__
+    numbers = sorted(int(name[2:]) for name in members if name.startswith("SM"))
+    return [f"{number // 10}.{number % 10}" for number in numbers]
+
+
+def last_message(runtime: TensorRt) -> str:
+    """The runtime's latest error message."""
+    return runtime.messages[-1] if runtime.messages else "it gives no reason"
+
+
+def _target(runtime: TensorRt, config: Any, compute_capability: str) -> None:
+    known = supported_capabilities(runtime) if runtime.builds_without_gpu else []
+    if compute_capability not in known:
+        raise UserError(
+            f"{runtime.name} {runtime.version} builds for compute capability "
+            f"{', '.join(known) or 'of the GPU present only'}, not {compute_capability}; "
+            "TensorRT knows further ones: pip install 'fofa[tensorrt]'"
+        )
+    config.num_compute_capabilities = 1
+    member = "SM" + compute_capability.replace(".", "")
+    config.set_compute_capability(getattr(runtime.module.ComputeCapability, member), 0)
+
+
+def _fix_batch(builder: Any, network: Any, config: Any, batch_size: int) -> None:
+    """Give free batch dimensions their size."""
+    profile = builder.create_optimization_profile()
+    free = False
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        shape = tuple(tensor.shape)
+        if -1 in shape[1:]:
+            raise UserError(f"input {tensor.name!r} has shape {shape}: only the batch may be free")
+        if shape[0] == -1:
+            free = True
+            fixed = (batch_size, *shape[1:])
+            profile.set_shape(tensor.name, fixed, fixed, fixed)
+        elif shape[0] != batch_size:
+            raise UserError(
+                f"input {tensor.name!r} has batch size {shape[0]}, but {batch_size} is to be "
+                f"measured (--batch-size {shape[0]})"
+            )
+    if free:
+        config.add_optimization_profile(profile)
+
+
+def _parser_fault(parser: Any) -> str:
+    errors: Sequence[str] = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+    return errors[0] if errors else "it is no ONNX file"
+
+
+def _logger(module: Any, messages: list[str]) -> Any:
+    """A logger that keeps errors instead of printing them; the runtime allows one a process."""
+
+    class Logger(module.ILogger):
+        def __init__(self) -> None:
+            module.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if int(severity) <= int(module.ILogger.ERROR):
+                messages.append(message)
+
+    return Logger()

@@ -1,0 +1,121 @@
+"""The plugin `cuda`: its session driven on the CPU, and on a GPU where there is one."""
+
+import time
+
+import pytest
+import torch
+
+from fofa.errors import UserError
+from fofa.space import NetworkConfig, SearchSpace, architecture_blocks, parse_architecture
+from profilers import nvml
+from profilers.cuda_device import GpuOptions
+from profilers.plugin import PluginOptions
+from profilers.plugins.cuda import PLUGIN, CudaSession
+
+CONFIG = NetworkConfig(width_mult=0.25, num_classes=10)
+
+
+class CpuInPlaceOfGpu:
+    """A device that runs on the CPU and remembers what it ran."""
+
+    name = "cpu"
+
+    def __init__(self):
+        self.outputs = []
+        self.captured = 0
+
+    def time(self, work):
+        start = time.perf_counter()
+        self.outputs.append(work())
+        return 1e3 * (time.perf_counter() - start)
+
+    def capture(self, work):
+        self.captured += 1
+        return work
+
+    def hardware(self):
+        return {"gpu": {"name": "NVIDIA GeForce GTX 1080 Ti", "compute_capability": "6.1"}}
+
+    def state(self):
+        return {"gpu": {"sm_clock_mhz": 1500}}
+
+
+def session_on_cpu(**changes):
+    options = {"batch_size": 2, "dtype": "fp32"} | changes
+    device = CpuInPlaceOfGpu()
+    return device, CudaSession(device, GpuOptions(**options))
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+def test_blocks_and_networks_run_in_the_chosen_type_and_batch(dtype):
+    device, session = session_on_cpu(dtype=dtype)
+    blocks = SearchSpace(resolutions=(32,)).unique_blocks(32, CONFIG)
+    network = architecture_blocks(parse_architecture("22222@32"), CONFIG)
+    with session:
+        for listed in (blocks[:1], blocks[5:6], network):
+            runner = session.lower(listed)
+            assert runner.run() > 0
+            runner.close()
+    stem, _, scores = device.outputs
+    assert scores.shape == (2, 10)
+    assert scores.dtype == {"fp32": torch.float32, "fp16": torch.float16}[dtype]
+    assert stem.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_graph_is_captured_when_asked_for():
+    blocks = SearchSpace(resolutions=(32,)).unique_blocks(32, CONFIG)[:1]
+    for graphs in (False, True):
+        device, session = session_on_cpu(graphs=graphs)
+        with session:
+            session.lower(blocks).run()
+        assert device.captured == graphs
+
+
+def test_the_session_sets_cudnn_and_puts_it_back():
+    before = (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32)
+    with session_on_cpu()[1]:
+        assert torch.backends.cudnn.enabled
+        assert torch.backends.cudnn.benchmark
+        assert not torch.backends.cudnn.allow_tf32
+    assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32) == before
+
+
+def test_the_protocol_says_how_it_was_measured():
+    _, session = session_on_cpu(l2="cold", graphs=True)
+    with session:
+        protocol = session.protocol.model_dump()
+        assert protocol["plugin"] == "cuda"
+        assert protocol["runtime"].startswith(f"torch {torch.__version__}")
+        assert (protocol["l2"], protocol["cuda_graphs"], protocol["tf32"]) == ("cold", True, False)
+        assert session.environment()["gpu"]["sm_clock_mhz"] == 1500
+        assert session.hardware()["gpu"]["compute_capability"] == "6.1"
+
+
+def test_a_closed_runner_and_an_onnx_file_are_refused(tmp_path):
+    _, session = session_on_cpu()
+    with session:
+        runner = session.lower(SearchSpace(resolutions=(32,)).unique_blocks(32, CONFIG)[:1])
+        runner.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            runner.run()
+        with pytest.raises(UserError, match="no ONNX files"):
+            session.load(tmp_path / "net.onnx")
+
+
+def test_without_a_gpu_the_plugin_says_so(monkeypatch):
+    monkeypatch.setattr(nvml, "gpu_records", list)
+    assert "no NVIDIA GPU" in PLUGIN.availability().reason
+    with pytest.raises(UserError, match="no NVIDIA GPU"):
+        PLUGIN.open(PluginOptions())
+
+
+@pytest.mark.parametrize("graphs", ["off", "on"])
+def test_on_a_gpu_a_network_is_timed(graphs):
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU here: nothing can be timed by CUDA events")
+    network = architecture_blocks(parse_architecture("22222@128"), NetworkConfig())
+    with PLUGIN.open(PluginOptions(batch_size=8, extra={"graphs": graphs})) as session:
+        runner = session.lower(network)
+        times = [runner.run() for _ in range(10)]
+        assert min(times) > 0
+        assert session.hardware()["gpu"]["name"]
