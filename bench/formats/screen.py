@@ -36,8 +36,8 @@ def show(table: Table, console: Console) -> None:
 
 
 def _grid(table: Table, indices: list[int]) -> RichTable:
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1))
-    grid.add_column("Method")
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    grid.add_column("Method", min_width=8)
     for index in indices:
         column = table.columns[index]
         head = Text("\n".join(textwrap.wrap(column.title, NOTE_WIDTH)))

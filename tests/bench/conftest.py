@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,7 +35,14 @@ COST = {"ofa": 40.0, "compofa": 20.0, "fofa-n3": 10.0, "fofa-n4": 12.0, "fofa-n4
 EPOCHS = {"ofa": 605, "compofa": 330, "fofa-n3": 185, "fofa-n4": 185, "fofa-n4-300": 300}
 
 
-def make_accuracy(
+@functools.cache
+def costs_of(space: SearchSpace) -> list[tuple[str, int, int]]:
+    """Name, multiply-adds and parameters of every architecture, for 10 classes."""
+    config = NetworkConfig(num_classes=10)
+    return [(a.name, macs(a, config), params(a, config)) for a in space.architectures()]
+
+
+def build_accuracy(
     recipe: str = "fofa-n3",
     *,
     seed: int = 0,
@@ -47,21 +55,18 @@ def make_accuracy(
     """An accuracy table in which larger networks are better, with a little noise by recipe."""
     space = SearchSpace(resolutions=tuple(resolutions))
     noise = random.Random(f"{recipe}-{seed}")
-    config = NetworkConfig(num_classes=10)
-    largest = macs(max(space.architectures(), key=macs), config)
-    rows = []
-    for architecture in space.architectures():
-        cost = macs(architecture, config)
-        top1 = round(60 + 25 * (cost / largest) ** 0.35 + bonus + noise.uniform(-0.3, 0.3), 2)
-        rows.append(
-            ArchitectureAccuracy(
-                name=architecture.name,
-                top1=top1,
-                top5=99.0,
-                macs=cost,
-                params=params(architecture, config),
-            )
+    costs = costs_of(space)
+    largest = max(cost for _, cost, _ in costs)
+    rows = [
+        ArchitectureAccuracy(
+            name=name,
+            top1=round(60 + 25 * (cost / largest) ** 0.35 + bonus + noise.uniform(-0.3, 0.3), 2),
+            top5=99.0,
+            macs=cost,
+            params=size,
         )
+        for name, cost, size in costs
+    ]
     proxy = ProxyRecord(resolution_scale=scale, reason="small images for a CPU") if scale else None
     return AccuracyTable(
         **{
@@ -89,7 +94,7 @@ def make_accuracy(
     )
 
 
-def make_lut(
+def build_lut(
     device: str = "epyc7763",
     *,
     method: str = "measured",
@@ -161,10 +166,22 @@ def make_lut(
 
 
 @pytest.fixture(scope="session")
+def make_accuracy() -> Callable[..., AccuracyTable]:
+    """The function that makes synthetic accuracy tables."""
+    return build_accuracy
+
+
+@pytest.fixture(scope="session")
+def make_lut() -> Callable[..., Lut]:
+    """The function that makes synthetic latency tables."""
+    return build_lut
+
+
+@pytest.fixture(scope="session")
 def accuracy_tables() -> dict[str, AccuracyTable]:
     """One synthetic accuracy table per file stem: the paper's recipes, sandwich, a second seed."""
-    tables = {recipe: make_accuracy(recipe) for recipe in (*COST, "sandwich")}
-    tables["fofa-n3-seed1"] = make_accuracy("fofa-n3", seed=1, bonus=0.2)
+    tables = {recipe: build_accuracy(recipe) for recipe in (*COST, "sandwich")}
+    tables["fofa-n3-seed1"] = build_accuracy("fofa-n3", seed=1, bonus=0.2)
     return tables
 
 
@@ -172,12 +189,12 @@ def accuracy_tables() -> dict[str, AccuracyTable]:
 def luts() -> dict[str, Lut]:
     """Synthetic latency tables under the names that the project uses."""
     return {
-        "note10": make_lut(
+        "note10": build_lut(
             "note10", method="published", width_mult=1.2, resolutions=(160, 192, 224), factor=4.0
         ),
-        "a100": make_lut("a100", method="estimated", factor=0.3),
-        "pascal": make_lut("pascal", method="estimated", factor=1.0),
-        "epyc": make_lut("epyc7763"),
+        "a100": build_lut("a100", method="estimated", factor=0.3),
+        "pascal": build_lut("pascal", method="estimated", factor=1.0),
+        "epyc": build_lut("epyc7763"),
     }
 
 

@@ -1,0 +1,103 @@
+"""Figures: what they show, that they are whole files, and that they repeat bit by bit."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from bench import paper
+from bench.collect import Collection, collect
+from bench.constraints import Constraints
+from bench.figures.pareto import pareto_figure
+from bench.figures.schedules import schedules_figure
+from bench.figures.style import INK, Figure, recipe_colour
+from bench.figures.tradeoff import tradeoff_figure
+from bench.latency_table import pair_device
+from fofa.recipes import RECIPES
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def collection(shared_project: Path) -> Collection:
+    return collect(
+        accuracy_dir=shared_project / "reports/accuracy", luts_dir=shared_project / "luts"
+    )
+
+
+def texts(figure: Figure) -> set[str]:
+    return {element.text or "" for element in ElementTree.fromstring(figure.svg).iter(f"{SVG}text")}
+
+
+def tradeoff(collection: Collection, *recipes: str) -> Figure | None:
+    (setting,) = collection.settings
+    sources = [s for s in collection.of_setting(setting) if s.table.recipe in recipes]
+    return tradeoff_figure("figure4", setting, sources)
+
+
+def test_figure_4_shows_243_subnets_of_both_in_the_papers_colours(collection: Collection) -> None:
+    figure = tradeoff(collection, "compofa", "fofa-n4", "ofa")
+    assert figure is not None
+    assert figure.svg.count("<use ") >= 2 * 243
+    assert {"CompOFA", "fOFA (n=4)"} <= texts(figure)
+    assert "OFA" not in texts(figure)
+    orange, blue = (recipe_colour(name, []) for name in ("compofa", "fofa-n4"))
+    assert orange in figure.svg
+    assert blue in figure.svg
+    assert "56 px" in figure.title
+
+
+def test_figure_4_says_what_is_missing(collection: Collection) -> None:
+    figure = tradeoff(collection, "compofa")
+    assert figure is not None
+    assert "fOFA (n=4) is missing: it has no accuracy table." in figure.caption
+    assert tradeoff(collection, "ofa") is None
+
+
+def test_figure_1_is_drawn_from_the_recipes() -> None:
+    figure = schedules_figure("figure1")
+    found = texts(figure)
+    for make in RECIPES.values():
+        recipe = make()
+        assert {paper.label(recipe.name), f"{recipe.epochs:g}"} <= found
+    assert {"180×1", "125×4", "180×3"} <= found
+
+
+def test_fronts_of_every_recipe_with_their_device(collection: Collection) -> None:
+    (setting,) = collection.settings
+    sources = collection.of_setting(setting)
+    (lut,) = collection.of_device("a100")
+    figure = pareto_figure("p", setting, sources, pair_device(lut, sources, Constraints()))
+    assert {paper.label(s.table.recipe) for s in sources} <= texts(figure)
+    assert "NVIDIA A100 (estimated)" in figure.title
+    assert any("ESTIMATED" in sentence for sentence in figure.caption)
+
+
+def test_the_same_drawing_gives_the_same_bytes() -> None:
+    first, second = schedules_figure("figure1"), schedules_figure("figure1")
+    assert first == second
+    assert first.png.startswith(b"\x89PNG")
+
+
+def test_inline_svg_takes_the_pages_colours_and_its_own_ids() -> None:
+    inline = schedules_figure("figure1").inline()
+    root = ElementTree.fromstring(inline)
+    assert INK not in inline
+    assert "var(--ink)" in inline
+    ids = [element.get("id") for element in root.iter() if element.get("id")]
+    assert ids
+    assert all(name and name.startswith("figure1-") for name in ids)
+    references = {
+        value[1:]
+        for element in root.iter()
+        for name, value in element.attrib.items()
+        if name.endswith("href")
+    }
+    assert references <= set(ids)
+
+
+def test_further_recipes_get_colours_of_their_own() -> None:
+    recipes = ["ofa", "mine", "yours"]
+    assert len({recipe_colour(name, recipes) for name in recipes}) == 3
