@@ -55,6 +55,7 @@ class PredictorRecord(FileModel):
     recipe: str
     dataset: str
     space: SpaceRecord
+    num_classes: Annotated[int, Field(ge=2, le=10**6)] = 1000
     proxy: ProxyRecord | None = None
     trained_on: Count | None = None
     held_out: HeldOutRecord | None = None

@@ -1,9 +1,9 @@
-"""Pairing a latency table with an accuracy table: every architecture with both numbers.
+"""Pairing latency with accuracy: architectures with both numbers.
 
 This is the one place that decides what may be paired. Tables of another space, width or set of
 resolutions are refused, naming both sides. Two exceptions, each announced in `notes`, which every
 output repeats: a published table (the Note10's is of width 1.2 and starts at 160 px), and an
-accuracy table that declares itself a stand-in for larger images (`ProxyRecord`).
+accuracy that declares itself a stand-in for larger images (`ProxyRecord`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fofa.accuracy import AccuracyTable
+from fofa.accuracy import AccuracyTable, ProxyRecord, SpaceRecord
 from fofa.errors import UserError
 from fofa.latency import Lut
-from fofa.space import Architecture
+from fofa.predictor.model import Predictor
+from fofa.search.costs import latency_costs, macs_costs
+from fofa.space import Architecture, NetworkConfig, SpaceKind
+from fofa.space.encoding import Population, compound_population, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Candidates:
         timed_as: the architecture whose latency was looked up (differs in resolution only, and
             only for a declared stand-in).
         top1: percent, float64 (N,).
-        latency_ms: of a batch, float64 (N,).
+        latency_ms: of a batch, float64 (N,); NaN where there is no latency table.
         macs: of the accuracy table's architecture, int64 (N,).
         notes: sentences that every output made from these rows must repeat.
     """
@@ -43,6 +46,37 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.architectures)
 
+    def __getitem__(self, rows: np.ndarray) -> Candidates:
+        """Only these rows."""
+        return Candidates(
+            architectures=tuple(self.architectures[int(row)] for row in rows),
+            timed_as=tuple(self.timed_as[int(row)] for row in rows),
+            top1=self.top1[rows],
+            latency_ms=self.latency_ms[rows],
+            macs=self.macs[rows],
+            notes=self.notes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """How an accuracy and a latency table go together.
+
+    Attributes:
+        resolutions: of the accuracy, that are paired.
+        scale: from a resolution of the accuracy to that of the latency; 1 unless declared.
+        notes: sentences that every output must repeat.
+    """
+
+    resolutions: tuple[int, ...]
+    scale: int
+    notes: tuple[str, ...]
+
+    @property
+    def timed(self) -> tuple[int, ...]:
+        """The latency's resolutions, in the same order."""
+        return tuple(resolution * self.scale for resolution in self.resolutions)
+
 
 def pair(
     lut: Lut, accuracy: AccuracyTable, *, resolutions: Sequence[int] | None = None
@@ -55,9 +89,135 @@ def pair(
     Raises:
         UserError: if the two tables may not be paired, naming both sides.
     """
-    notes = []
-    space, table = accuracy.space, lut.space
-    sides = f"latency table of {lut.device.requested} and accuracy table of {accuracy.recipe}"
+    sides = _sides(lut, f"accuracy table of {accuracy.recipe}")
+    notes = _check_width(lut, accuracy.space, sides)
+    if lut.space.kind == "compound" and accuracy.space.kind == "elastic":
+        # An elastic supernet's compound architectures can be timed; its others cannot.
+        if not all(row.architecture.subnet.is_compound for row in accuracy.architectures):
+            raise UserError(f"{sides} do not fit: compound space and elastic space")
+    scale, scale_notes = _resolution_scale(lut, accuracy.space, accuracy.proxy, sides)
+    wanted = _wanted(resolutions, accuracy.space.resolutions, f"accuracy table {accuracy.recipe}")
+    timed = set(lut.space.resolutions)
+    kept = tuple(r for r in wanted if r * scale in timed)
+    rows = measured(accuracy, resolutions=wanted)
+    rows = rows[np.flatnonzero([a.resolution in kept for a in rows.architectures])]
+    if not len(rows):
+        raise UserError(
+            f"{sides} have no architecture in common at resolutions {sorted(wanted)}: "
+            f"latency is known at {lut.space.resolutions}"
+        )
+    pairing = Pairing(kept, scale, (*notes, *scale_notes))
+    return _timed(rows, encode(rows.architectures, kept), lut, pairing, accuracy.space.kind)
+
+
+def measured(accuracy: AccuracyTable, *, resolutions: Sequence[int] | None = None) -> Candidates:
+    """Every architecture of `accuracy`, without latencies."""
+    wanted = set(
+        _wanted(resolutions, accuracy.space.resolutions, f"accuracy table {accuracy.recipe}")
+    )
+    rows = [row for row in accuracy.architectures if row.architecture.resolution in wanted]
+    architectures = tuple(row.architecture for row in rows)
+    return Candidates(
+        architectures=architectures,
+        timed_as=architectures,
+        top1=np.array([row.top1 for row in rows]),
+        latency_ms=np.full(len(rows), np.nan),
+        macs=np.array([row.macs for row in rows], dtype=np.int64),
+        notes=(),
+    )
+
+
+def pair_predictor(
+    lut: Lut | None, predictor: Predictor, *, resolutions: Sequence[int] | None = None
+) -> Pairing:
+    """How a predictor's accuracies go with `lut`; with None, alone.
+
+    Args:
+        resolutions: those to use; by default all that the predictor and the table know.
+
+    Raises:
+        UserError: if the two may not be paired, naming both sides.
+    """
+    record = predictor.record
+    known = predictor.resolutions
+    chosen = _wanted(resolutions, known, f"predictor of {record.recipe}")
+    if lut is None:
+        return Pairing(tuple(chosen), 1, ())
+    sides = _sides(lut, f"predictor of {record.recipe}")
+    notes = _check_width(lut, record.space, sides)
+    timed, scale = set(lut.space.resolutions), 1
+    if record.proxy is not None and not timed & set(known):
+        scale = record.proxy.resolution_scale
+        notes.append(_proxy_note(record.proxy, known))
+    kept = tuple(r for r in chosen if r * scale in timed)
+    if not kept or (resolutions is not None and len(kept) < len(chosen)):
+        raise UserError(f"{sides} do not fit: resolutions {sorted(timed)} and {sorted(chosen)} px")
+    return Pairing(kept, scale, tuple(notes))
+
+
+def predict_compound(lut: Lut | None, predictor: Predictor, pairing: Pairing) -> Candidates:
+    """Every compound architecture with its predicted accuracy, and its latency if there is a table.
+
+    Raises:
+        UserError: if the table lacks a block.
+    """
+    population = compound_population(pairing.resolutions)
+    architectures = tuple(population.architecture(row) for row in range(len(population)))
+    costs = macs_costs(network_config(predictor), pairing.resolutions, kind="compound")
+    rows = Candidates(
+        architectures=architectures,
+        timed_as=architectures,
+        top1=100 * predictor.predict(population),
+        latency_ms=np.full(len(architectures), np.nan),
+        macs=costs.of(population).round().astype(np.int64),
+        notes=(),
+    )
+    return rows if lut is None else _timed(rows, population, lut, pairing, "compound")
+
+
+def network_config(predictor: Predictor) -> NetworkConfig:
+    """Width and classes of the networks whose accuracy is predicted."""
+    record = predictor.record
+    return NetworkConfig(width_mult=record.space.width_mult, num_classes=record.num_classes)
+
+
+def _timed(
+    rows: Candidates, population: Population, lut: Lut, pairing: Pairing, kind: SpaceKind
+) -> Candidates:
+    """`rows` with the latencies that `lut` gives them; `kind` is the space they are from."""
+    covered = "compound" if lut.space.kind == "compound" else kind
+    costs = latency_costs(lut, pairing.timed, kind=covered)
+    timed_as = rows.architectures
+    if pairing.scale != 1:
+        timed_as = tuple(Architecture(a.subnet, a.resolution * pairing.scale) for a in timed_as)
+    return Candidates(
+        architectures=rows.architectures,
+        timed_as=timed_as,
+        top1=rows.top1,
+        latency_ms=costs.of(population),
+        macs=rows.macs,
+        notes=pairing.notes,
+    )
+
+
+def _sides(lut: Lut, accuracy: str) -> str:
+    return f"latency table of {lut.device.requested} and {accuracy}"
+
+
+def _wanted(resolutions: Sequence[int] | None, known: Sequence[int], where: str) -> tuple[int, ...]:
+    """The resolutions asked for, or all."""
+    wanted = tuple(known if resolutions is None else resolutions)
+    unknown = set(wanted) - set(known)
+    if unknown:
+        raise UserError(
+            f"resolutions {sorted(unknown)} are not in the {where}, which has {list(known)}"
+        )
+    return wanted
+
+
+def _check_width(lut: Lut, space: SpaceRecord, sides: str) -> list[str]:
+    """Refuse another width, unless the table is published; notes on what is let pass."""
+    table, notes = lut.space, []
     if table.width_mult != space.width_mult:
         if lut.method != "published":
             raise UserError(
@@ -68,65 +228,37 @@ def pair(
             f"accuracy of width {space.width_mult:g}; blocks are paired by position, as the paper "
             "does."
         )
-    compound = all(entry.architecture.subnet.is_compound for entry in accuracy.architectures)
-    if table.kind == "compound" and not compound:
-        raise UserError(f"{sides} do not fit: {table.kind} space and {space.kind} space")
-    scale, scale_notes = _resolution_scale(lut, accuracy, sides)
-    notes += scale_notes
-    wanted = set(space.resolutions if resolutions is None else resolutions)
-    unknown = wanted - set(space.resolutions)
-    if unknown:
-        raise UserError(
-            f"resolutions {sorted(unknown)} are not in the accuracy table of {accuracy.recipe}, "
-            f"which has {list(space.resolutions)}"
-        )
-    timed = set(table.resolutions)
-    rows = [
-        entry
-        for entry in accuracy.architectures
-        if entry.architecture.resolution in wanted
-        and entry.architecture.resolution * scale in timed
-    ]
-    if not rows:
-        raise UserError(
-            f"{sides} have no architecture in common at resolutions {sorted(wanted)}: "
-            f"latency is known at {table.resolutions}"
-        )
-    architectures = tuple(row.architecture for row in rows)
-    timed_as = tuple(Architecture(a.subnet, a.resolution * scale) for a in architectures)
-    return Candidates(
-        architectures=architectures,
-        timed_as=timed_as,
-        top1=np.array([row.top1 for row in rows]),
-        latency_ms=lut.latencies_ms(timed_as),
-        macs=np.array([row.macs for row in rows]),
-        notes=tuple(notes),
-    )
+    return notes
 
 
-def _resolution_scale(lut: Lut, accuracy: AccuracyTable, sides: str) -> tuple[int, list[str]]:
+def _resolution_scale(
+    lut: Lut, space: SpaceRecord, proxy: ProxyRecord | None, sides: str
+) -> tuple[int, list[str]]:
     """The factor from accuracy resolution to latency resolution (1 unless declared), with notes."""
-    timed, measured = set(lut.space.resolutions), set(accuracy.space.resolutions)
+    timed, known = set(lut.space.resolutions), set(space.resolutions)
     scale, notes = 1, []
-    if not measured & timed and accuracy.proxy is not None:
-        scale = accuracy.proxy.resolution_scale
-        notes.append(
-            f"Accuracy was measured on images of {_span(measured)} px and stands in for "
-            f"{_span(r * scale for r in measured)} px, where latency was taken "
-            f"({accuracy.proxy.reason})."
-        )
-    wanted = {resolution * scale for resolution in measured}
+    if not known & timed and proxy is not None:
+        scale = proxy.resolution_scale
+        notes.append(_proxy_note(proxy, known))
+    wanted = {resolution * scale for resolution in known}
     missing = wanted - timed
     if missing == wanted or (missing and lut.method != "published"):
-        raise UserError(
-            f"{sides} do not fit: resolutions {sorted(timed)} and {sorted(measured)} px"
-        )
+        raise UserError(f"{sides} do not fit: resolutions {sorted(timed)} and {sorted(known)} px")
     if missing:
         notes.append(
             f"The published {lut.device.requested} table has no {_list(missing)} px; architectures "
             "of that resolution are left out."
         )
     return scale, notes
+
+
+def _proxy_note(proxy: ProxyRecord, resolutions: Iterable[int]) -> str:
+    known = set(resolutions)
+    return (
+        f"Accuracy was measured on images of {_span(known)} px and stands in for "
+        f"{_span(r * proxy.resolution_scale for r in known)} px, where latency was taken "
+        f"({proxy.reason})."
+    )
 
 
 def _span(values: Iterable[int]) -> str:

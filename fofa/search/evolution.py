@@ -2,11 +2,12 @@
 
 A population is an array; mutation, crossover, cost and predicted accuracy are each one operation on
 all of it. Instead of the publication's tournaments, the best quarter of a generation are parents
-together (as OFA does), which suits arrays; they are the best of each resolution, because resolutions
-are separate hills, and the one that is climbed first is often not the highest. Every architecture that is scored is within the limits:
-the first ones are moved towards the cheapest architecture until they are, later ones are drawn in
-surplus and dropped where they are not, or where they were scored before. Every generation is
-scored, the last one included.
+together (as OFA does), which suits arrays. They are the best of each resolution, because the
+resolutions are separate hills, and the one that is climbed first is often not the highest.
+
+Every architecture that is scored is within the limits: the first ones are moved towards the
+cheapest architecture until they are, later ones are drawn in surplus and dropped where they are
+not, or where they were scored before. Every generation is scored, the last one included.
 
 Evolution finds the region quickly and the last tenths slowly, so local searches from the best
 architectures of each resolution end it (`fofa.search.local`).

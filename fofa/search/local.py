@@ -18,7 +18,7 @@ from fofa.space.network import MAX_DEPTH
 from fofa.space.subnet import DEPTHS
 
 MAX_STEPS = 50
-TRADES_SCORED = 256
+TRADES_SCORED = 128
 
 
 def climb(

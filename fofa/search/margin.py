@@ -1,0 +1,38 @@
+"""How far a predicted latency can be trusted, and limits that allow for it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fofa.errors import UserError
+from fofa.latency import Lut
+
+Margin = Literal["none", "noise"]
+
+
+def error_percent(lut: Lut) -> float | None:
+    """The table's own error on whole networks, in percent; None if it was never validated.
+
+    The larger of its mean absolute percentage error on held-out networks and its noise floor (the
+    same network timed twice): below the noise, a small error is luck.
+    """
+    if lut.validation is None:
+        return None
+    return max(lut.validation.mape_percent, lut.validation.noise_percent)
+
+
+def limit_with_margin(lut: Lut, limit_ms: float, margin: Margin) -> float:
+    """The predicted latency that still keeps `limit_ms` if the table errs by its own error.
+
+    Raises:
+        UserError: if a margin is asked of a table that was not validated.
+    """
+    if margin == "none":
+        return limit_ms
+    error = error_percent(lut)
+    if error is None:
+        raise UserError(
+            f"the {lut.method} table of {lut.device.requested} was not validated on whole "
+            "networks, so there is no error to keep a margin of; leave out --margin"
+        )
+    return limit_ms / (1 + error / 100)
