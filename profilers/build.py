@@ -20,7 +20,7 @@ from profilers.measure import Measurement, measure
 from profilers.plugin import MeasuringPlugin, PluginOptions, Session, TablePlugin
 from profilers.samples import PartialFile, partial_path, samples_path, write_samples
 from profilers.settings import MeasureSettings
-from profilers.stability import judge
+from profilers.stability import is_disturbed, judge
 from profilers.validate import noise_percent, validation_record
 from profilers.workload import Workload, plan_workload
 
@@ -177,7 +177,7 @@ def build_lut(
         space=SpaceRecord.of(request.space),
         entries=entries,
         calibration=calibrations,
-        stability=judge(measurement.rounds, measurement.drift, networks, noise_percent(repeats)),
+        stability=judge(measurement.used, measurement.drift, networks, noise_percent(repeats)),
         created=_now(),
     )
     held_out = workload.of("validation")
@@ -224,9 +224,11 @@ def measurement_facts(measurement: Measurement, seconds: float) -> dict[str, Any
     return {
         "seconds": round(seconds, 1),
         "rounds": len(measurement.rounds),
+        "undisturbed_rounds": sum(not is_disturbed(round_) for round_ in measurement.rounds),
         "resumed_rounds": measurement.resumed_rounds,
         "warmup_runs": measurement.plan.warmup_runs,
-        "drift_percent": round(measurement.drift.range_percent, 2),
+        "drift_percent": round(measurement.drift.canary_percent, 2),
+        "residual_drift_percent": round(measurement.drift.residual_percent, 2),
     }
 
 

@@ -15,8 +15,9 @@ from profilers.drift import Drift, correct, estimate_drift
 from profilers.instruments import Instruments, Progress
 from profilers.plugin import Runner, Session
 from profilers.rounds import last_seconds, make_plan, run_rounds, undisturbed
-from profilers.samples import PartialFile, Round, SamplesFile, SchedulePlan, Visit, record_of
+from profilers.samples import PartialFile, Round, SamplesFile, SchedulePlan, record_of
 from profilers.settings import MeasureSettings
+from profilers.stability import usable_rounds
 from profilers.statistics import Summary, summarise
 from profilers.workload import Item, Workload
 
@@ -29,12 +30,15 @@ class Measurement:
     """Everything that was timed and what follows from it directly.
 
     Attributes:
+        rounds: all that were made.
+        used: those that the result is made from: the undisturbed ones, if they suffice.
         summaries: by item name, corrected for drift.
         resumed_rounds: how many rounds came from an interrupted run.
     """
 
     plan: SchedulePlan
     rounds: tuple[Round, ...]
+    used: tuple[Round, ...]
     drift: Drift
     summaries: dict[str, Summary]
     resumed_rounds: int = 0
@@ -102,16 +106,14 @@ def evaluate(
     plan: SchedulePlan, rounds: Sequence[Round], canary: str, *, resumed: int = 0
 ) -> Measurement:
     """Correct finished rounds for drift and summarise them, item by item."""
-    by_item: dict[str, list[Visit]] = {}
-    for round_ in rounds:
-        for visit in round_.visits:
-            by_item.setdefault(visit.item, []).append(visit)
-    drift = estimate_drift(by_item[canary])
-    summaries = {
-        name: summarise([correct(visit, drift) for visit in visits])
-        for name, visits in by_item.items()
-    }
-    return Measurement(plan, tuple(rounds), drift, summaries, resumed)
+    used = usable_rounds(rounds)
+    visits = [visit for round_ in used for visit in round_.visits]
+    drift = estimate_drift(visits, canary)
+    by_item: dict[str, list[list[float]]] = {}
+    for visit in visits:
+        by_item.setdefault(visit.item, []).append(correct(visit, drift))
+    summaries = {name: summarise(samples) for name, samples in by_item.items()}
+    return Measurement(plan, tuple(rounds), tuple(used), drift, summaries, resumed)
 
 
 @contextmanager

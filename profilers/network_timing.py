@@ -101,7 +101,7 @@ def time_network(
         mad_ms=max(first.mad_ms, second.mad_ms),
         samples=first.samples + second.samples,
         noise_percent=noise,
-        stability=judge(measurement.rounds, measurement.drift, [first, second], noise),
+        stability=judge(measurement.used, measurement.drift, [first, second], noise),
         protocol=session.protocol,
         architecture=architecture,
         predicted_ms=predicted,

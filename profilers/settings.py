@@ -32,7 +32,7 @@ class MeasureSettings:
     min_samples: int = 3
     max_samples: int = 8
     visit_ms: float = 4.0
-    canary_seconds: float = 0.2
+    canary_seconds: float = 0.4
 
     def __post_init__(self) -> None:
         if self.calibration_networks < 2 or self.validation_networks < 1:

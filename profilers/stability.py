@@ -17,10 +17,29 @@ MAX_SPREAD_PERCENT = 6.0
 """Median coefficient of variation of the networks; trtexec warns at 2.5%, pyperf at 10%."""
 MAX_NOISE_PERCENT = 2.5
 MAX_OTHER_CPU_PERCENT = 15.0
-"""Mean use of the CPU by others, in percent of one core."""
+"""Use of the CPU by others during a round, in percent of one core."""
 MAX_STEAL_PERCENT = 5.0
+MIN_CLEAN_ROUNDS = 4
+MIN_CLEAN_SHARE = 0.4
+"""Rounds during which others worked are left out, as long as this many and this share remain."""
 MAX_CLOCK_CHANGE_PERCENT = 5.0
 CLOCK_NAMES = ("sm_clock_mhz", "memory_clock_mhz")
+
+
+def is_disturbed(round_: Round) -> bool:
+    """Whether somebody else used the CPU during a round, enough to be felt."""
+    return (
+        (round_.other_cpu_percent or 0.0) > MAX_OTHER_CPU_PERCENT
+        or (round_.steal_percent or 0.0) > MAX_STEAL_PERCENT
+        or round_.other_profilers > 0
+    )
+
+
+def usable_rounds(rounds: Sequence[Round]) -> list[Round]:
+    """The undisturbed rounds if there are enough of them, otherwise all."""
+    clean = [round_ for round_ in rounds if not is_disturbed(round_)]
+    enough = len(clean) >= max(MIN_CLEAN_ROUNDS, MIN_CLEAN_SHARE * len(rounds))
+    return clean if enough else list(rounds)
 
 
 def judge(
@@ -32,13 +51,14 @@ def judge(
     """The verdict on a finished measurement.
 
     Args:
+        rounds: those that its result was made from (`usable_rounds`).
         networks: summaries of the whole networks, after correction for drift.
         noise_percent: difference between two timings of one network, if that was measured.
     """
     reasons = []
-    if drift.range_percent > MAX_DRIFT_PERCENT:
+    if drift.canary_percent > MAX_DRIFT_PERCENT:
         reasons.append(
-            f"the machine's speed drifted by {drift.range_percent:.1f}% "
+            f"the machine's speed drifted by {drift.canary_percent:.1f}% "
             f"(limit {MAX_DRIFT_PERCENT:g}%)"
         )
     spread = 100 * float(np.median([network.relative_spread for network in networks]))
@@ -57,20 +77,27 @@ def judge(
 
 
 def _cpu_reasons(rounds: Sequence[Round]) -> list[str]:
+    """Who used the CPU, if disturbed rounds had to be used."""
+    disturbed = sum(is_disturbed(round_) for round_ in rounds)
+    if not disturbed:
+        return []
+    share = f"in {disturbed} of {len(rounds)} rounds"
     reasons = []
-    other = _mean([round_.other_cpu_percent for round_ in rounds])
-    if other is not None and other > MAX_OTHER_CPU_PERCENT:
+    other = max((r.other_cpu_percent or 0.0 for r in rounds), default=0.0)
+    if other > MAX_OTHER_CPU_PERCENT:
+        mean = float(np.mean([r.other_cpu_percent or 0.0 for r in rounds]))
         reasons.append(
-            f"other programs used {other:.0f}% of a CPU core (limit {MAX_OTHER_CPU_PERCENT:g}%)"
+            f"other programs used the CPU {share}, {mean:.0f}% of a core on average "
+            f"(limit {MAX_OTHER_CPU_PERCENT:g}%)"
         )
-    steal = _mean([round_.steal_percent for round_ in rounds])
-    if steal is not None and steal > MAX_STEAL_PERCENT:
+    steal = max((r.steal_percent or 0.0 for r in rounds), default=0.0)
+    if steal > MAX_STEAL_PERCENT:
         reasons.append(
-            f"the hypervisor took {steal:.0f}% of a CPU core (limit {MAX_STEAL_PERCENT:g}%)"
+            f"the hypervisor took up to {steal:.0f}% of a core {share} "
+            f"(limit {MAX_STEAL_PERCENT:g}%)"
         )
-    profilers = max((round_.other_profilers for round_ in rounds), default=0)
-    if profilers:
-        reasons.append(f"{profilers} other profiler was measuring on this machine")
+    if any(round_.other_profilers for round_ in rounds):
+        reasons.append(f"another profiler was measuring on this machine {share}")
     return reasons
 
 
@@ -87,8 +114,3 @@ def _clock_reasons(rounds: Sequence[Round]) -> list[str]:
     if foreign:
         reasons.append(f"{foreign} other processes used the GPU")
     return reasons
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None

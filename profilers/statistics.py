@@ -63,9 +63,8 @@ def summarise(visits: Sequence[Sequence[float]]) -> Summary:
 def running_median(values: np.ndarray, window: int) -> np.ndarray:
     """Median over `window` neighbours (odd), fewer at the ends."""
     reach = window // 2
-    return np.array(
-        [np.median(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))]
-    )
+    padded = np.pad(np.asarray(values, dtype=np.float64), reach, constant_values=np.nan)
+    return np.nanmedian(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1), axis=1)
 
 
 def huber_weights(residuals: np.ndarray, floor: float) -> np.ndarray:

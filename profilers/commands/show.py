@@ -159,8 +159,9 @@ def _rows(lut: Lut) -> list[tuple[str, str]]:
         rows.append(
             (
                 "measured in",
-                f"{facts['seconds']:.0f} s, {facts['rounds']} rounds; the machine drifted by "
-                f"{facts['drift_percent']:.1f}%, corrected",
+                f"{facts['seconds']:.0f} s, {facts['rounds']} rounds, "
+                f"{facts['undisturbed_rounds']} of them undisturbed; the machine's speed varied by "
+                f"{facts['drift_percent']:.1f}%, which is corrected",
             )
         )
     if lut.stability is not None:
