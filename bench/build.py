@@ -157,7 +157,7 @@ def _add_latency_tables(
     if name != OTHER_TABLES:
         present = {source.device for source in luts}
         missing = [
-            f"Missing: {_hint(report, entry)}."
+            f"Missing: {_hint(report, entry)}"
             for entry in paper.devices_of_table(int(name))
             if entry.device not in present
         ]

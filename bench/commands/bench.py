@@ -141,7 +141,7 @@ def bench(
         show(table, console)
     warnings = stderr_console()
     for note in dict.fromkeys(report.notes):
-        warnings.print(f"note: {note}", style="yellow")
+        warnings.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     console.print(f"report: {page}", soft_wrap=True)
 
 

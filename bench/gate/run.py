@@ -31,7 +31,7 @@ def update_baseline(
     baseline.write(path)
     warnings = Console(stderr=True, highlight=False)
     for note in dict.fromkeys(notes):
-        warnings.print(f"note: {note}", style="yellow", markup=False)
+        warnings.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     devices = ", ".join(dict.fromkeys(result.lut.device for result in baseline.results))
     limits = sum(len(result.limits) for result in baseline.results)
     print(f"baseline: {path}: {limits} limits on {devices}")

@@ -1,0 +1,231 @@
+"""The gate: what holds, what has regressed, what cannot be compared."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.collect import AccuracySource, Collection, LutSource
+from bench.constraints import Constraints
+from bench.gate.baseline import Baseline, Tolerance, make_baseline
+from bench.gate.compare import Outcome, Status, compare, exit_code, latency_allowance
+from fofa.accuracy import AccuracyTable
+from fofa.errors import UserError
+from fofa.latency import Lut
+
+REUSED = settings(
+    max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+
+
+def collection_of(lut: Lut, *tables: AccuracyTable) -> Collection:
+    return Collection(
+        accuracy=tuple(AccuracySource(Path(f"{t.recipe}.json"), t) for t in tables),
+        luts=(LutSource(Path("device.json"), lut),),
+        accuracy_dir=Path("reports/accuracy"),
+        luts_dir=Path("luts"),
+    )
+
+
+@pytest.fixture(scope="module")
+def table(make_accuracy: Callable[..., AccuracyTable]) -> AccuracyTable:
+    return make_accuracy("fofa-n3", resolutions=(32, 40))
+
+
+@pytest.fixture(scope="module")
+def lut(make_lut: Callable[..., Lut]) -> Lut:
+    return make_lut("epyc7763", resolutions=(128, 160))
+
+
+@pytest.fixture(scope="module")
+def baseline(lut: Lut, table: AccuracyTable) -> Baseline:
+    made, notes = make_baseline(collection_of(lut, table), Constraints(), Tolerance())
+    assert notes == []
+    return made
+
+
+def check(baseline: Baseline, lut: Lut, *tables: AccuracyTable) -> tuple[int, list[Outcome]]:
+    outcomes = compare(baseline, collection_of(lut, *tables))
+    return exit_code(outcomes), outcomes
+
+
+def changed(table: AccuracyTable, name: str, points: float) -> AccuracyTable:
+    """`table` with the top-1 of one architecture changed by `points`."""
+    rows = [
+        row.model_copy(update={"top1": row.top1 + points}) if row.name == name else row
+        for row in table.architectures
+    ]
+    return table.model_copy(update={"architectures": rows})
+
+
+def with_noise(lut: Lut, draw: Callable[[], float]) -> Lut:
+    """A new measurement: every block's latency times what `draw` gives."""
+    entries = [
+        entry.model_copy(update={"latency_ms": entry.latency_ms * draw()}) for entry in lut.entries
+    ]
+    return Lut.model_validate(lut.model_dump(by_alias=True) | {"entries": entries})
+
+
+def test_unchanged_input_holds(baseline: Baseline, lut: Lut, table: AccuracyTable) -> None:
+    code, outcomes = check(baseline, lut, table)
+    assert code == 0
+    assert len(outcomes) == 4
+    assert {outcome.status for outcome in outcomes} == {Status.HELD}
+    assert [o.new_architecture for o in outcomes] == [o.old.architecture for o in outcomes]
+
+
+def test_a_chosen_architecture_that_lost_a_point_is_named(
+    baseline: Baseline, lut: Lut, table: AccuracyTable
+) -> None:
+    for record in baseline.results[0].limits:
+        code, outcomes = check(baseline, lut, changed(table, record.architecture, -1))
+        assert code == 1
+        (found,) = [o for o in outcomes if o.old.limit_ms == record.limit_ms]
+        assert found.status is Status.REGRESSED
+        assert (found.device, found.old) == ("epyc7763", record)
+        assert any(
+            f"{record.top1:.2f}" in reason and f"{record.top1 - 1:.2f}" in reason
+            for reason in found.reasons
+        )
+
+
+@REUSED
+@given(points=st.floats(-0.2, 5))
+def test_losses_within_the_tolerance_hold(
+    baseline: Baseline, lut: Lut, table: AccuracyTable, points: float
+) -> None:
+    name = baseline.results[0].limits[0].architecture
+    code, outcomes = check(baseline, lut, changed(table, name, points))
+    assert code == 0
+    assert outcomes[0].improved == (points > 0.2 + 1e-9)
+
+
+@REUSED
+@given(points=st.floats(-30, -0.21))
+def test_losses_beyond_the_tolerance_regress(
+    baseline: Baseline, lut: Lut, table: AccuracyTable, points: float
+) -> None:
+    name = baseline.results[0].limits[0].architecture
+    assert check(baseline, lut, changed(table, name, points))[0] == 1
+
+
+@REUSED
+@given(factor=st.floats(1.05, 3))
+def test_a_slower_device_regresses(
+    baseline: Baseline, lut: Lut, table: AccuracyTable, factor: float
+) -> None:
+    code, outcomes = check(baseline, with_noise(lut, lambda: factor), table)
+    assert code == 1
+    assert all(any("latency of" in reason for reason in outcome.reasons) for outcome in outcomes)
+
+
+@REUSED
+@given(seed=st.integers(0, 1000))
+def test_noise_within_the_tables_own_error_holds(
+    make_lut: Callable[..., Lut], table: AccuracyTable, seed: int
+) -> None:
+    noisy = make_lut("epyc7763", resolutions=(128, 160), mape=6.0)
+    made, _ = make_baseline(collection_of(noisy, table), Constraints(), Tolerance())
+    noise = random.Random(seed)
+    code, outcomes = check(made, with_noise(noisy, lambda: noise.uniform(0.94, 1.06)), table)
+    assert code == 0, outcomes
+
+
+def test_twenty_percent_slower_is_beyond_a_good_tables_error(
+    baseline: Baseline, lut: Lut, table: AccuracyTable
+) -> None:
+    assert check(baseline, with_noise(lut, lambda: 1.2), table)[0] == 1
+
+
+@given(st.floats(0, 50), st.floats(0, 50), st.floats(0, 50))
+def test_the_allowance_is_the_tolerance_or_both_errors(
+    tolerance: float, old: float, new: float
+) -> None:
+    allowed = latency_allowance(Tolerance(latency_percent=tolerance), old, new)
+    assert allowed >= tolerance
+    assert allowed >= old + new
+    assert allowed in (tolerance, old + new)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"hardware": "Other CPU"}, "hardware was Synthetic CPU 9000, is Other CPU"),
+        ({"stable": False}, "unstable measurement: the canary drifted by 30%"),
+        ({"method": "estimated"}, "method was measured, is estimated"),
+        ({"device": "cpu"}, "no latency table of epyc7763"),
+        ({"resolutions": (200, 224)}, "do not fit"),
+    ],
+)
+def test_another_device_or_an_unstable_one_is_not_compared(
+    baseline: Baseline,
+    table: AccuracyTable,
+    make_lut: Callable[..., Lut],
+    fields: dict[str, object],
+    reason: str,
+) -> None:
+    other = make_lut(**{"device": "epyc7763", "resolutions": (128, 160)} | fields)
+    code, outcomes = check(baseline, other, table)
+    assert code == 2
+    assert all(reason in outcome.reasons[0] for outcome in outcomes)
+
+
+def test_other_data_and_missing_tables_are_not_compared(
+    baseline: Baseline,
+    lut: Lut,
+    table: AccuracyTable,
+    make_accuracy: Callable[..., AccuracyTable],
+) -> None:
+    shapes = make_accuracy("fofa-n3", resolutions=(32, 40), dataset="shapes")
+    code, outcomes = check(baseline, lut, shapes)
+    assert code == 2
+    assert "dataset was cifar10, is shapes" in outcomes[0].reasons[0]
+    code, outcomes = check(baseline, lut)
+    assert code == 2
+    assert "no accuracy table of fofa-n3 seed 0" in outcomes[0].reasons[0]
+    name = baseline.results[0].limits[0].architecture
+    rows = [row for row in table.architectures if row.name != name]
+    code, outcomes = check(baseline, lut, table.model_copy(update={"architectures": rows}))
+    assert code == 2
+    assert f"no {name}" in outcomes[0].reasons[0]
+
+
+def test_a_regression_weighs_more_than_what_was_not_compared(
+    baseline: Baseline, lut: Lut, table: AccuracyTable
+) -> None:
+    _, regressed = check(baseline, with_noise(lut, lambda: 1.2), table)
+    _, missing = check(baseline, lut)
+    assert exit_code([*missing, *regressed]) == 1
+    assert exit_code([]) == 0
+
+
+def test_nothing_that_fits_any_more_is_a_regression(
+    baseline: Baseline, lut: Lut, table: AccuracyTable
+) -> None:
+    code, outcomes = check(baseline, with_noise(lut, lambda: 100.0), table)
+    assert code == 1
+    assert "no architecture fits" in outcomes[0].reasons[0]
+    assert outcomes[0].new_top1 is None
+
+
+def test_two_tables_of_one_device_are_ambiguous(
+    baseline: Baseline, lut: Lut, table: AccuracyTable
+) -> None:
+    one = collection_of(lut, table)
+    both = Collection(one.accuracy, one.luts * 2, one.accuracy_dir, one.luts_dir)
+    outcomes = compare(baseline, both)
+    assert exit_code(outcomes) == 2
+    assert "several latency tables" in outcomes[0].reasons[0]
+
+
+def test_an_unstable_measurement_makes_no_baseline(
+    make_lut: Callable[..., Lut], table: AccuracyTable
+) -> None:
+    unstable = make_lut(resolutions=(128, 160), stable=False)
+    with pytest.raises(UserError, match=r"nothing to record.*unstable"):
+        make_baseline(collection_of(unstable, table), Constraints(), Tolerance())
