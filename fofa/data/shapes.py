@@ -16,6 +16,7 @@ from fofa.seeds import mix
 
 SIDE = 32
 NUM_TRAIN, NUM_TEST = 4000, 1000
+HUE_SPREAD = 0.12
 
 Field = np.ndarray
 """Coordinates or a signed field over the pixels of each image, float32 (N, S, S)."""
@@ -42,8 +43,15 @@ _SHAPES: dict[str, Callable[[Field, Field], Field]] = {
     "checks": lambda x, y: np.minimum(np.sin(4.5 * x) * np.sin(4.5 * y), 1.1 - np.hypot(x, y)),
 }
 CLASS_NAMES = tuple(_SHAPES)
-MEAN = (0.5, 0.5, 0.5)
+MEAN = (0.35, 0.35, 0.35)
 STD = (0.25, 0.25, 0.25)
+
+
+def _colour(hue: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """RGB of saturated colours, hue in turns: (N,) and (N,) -> float64 (N, 3, 1, 1)."""
+    turns = hue[:, None] + np.array([0, 2 / 3, 1 / 3])
+    channels = (0.5 + np.cos(2 * np.pi * turns)).clip(0, 1)
+    return (value[:, None] * channels)[..., None, None]
 
 
 def draw_shapes(count: int, seed: int) -> Split:
@@ -63,11 +71,11 @@ def draw_shapes(count: int, seed: int) -> Split:
         field[chosen] = shape(x[chosen], y[chosen])
     edge = radius * SIDE / 2
     inside = np.clip(field * edge + 0.5, 0, 1)[:, None]
-    background = rng.uniform(0, 1, (count, 3, 1, 1)).astype(np.float32)
-    # The colours differ by at least a quarter of the range in every channel.
-    offset = rng.uniform(0.25, 0.75, (count, 3, 1, 1)).astype(np.float32)
-    foreground = (background + offset) % 1
-    noise = rng.normal(0, 0.05, (count, 3, SIDE, SIDE)).astype(np.float32)
+    # Each class has a favourite hue that its neighbours may have, too: a hint, not an answer.
+    hue = labels / len(CLASS_NAMES) + rng.uniform(-HUE_SPREAD, HUE_SPREAD, count)
+    foreground = _colour(hue, rng.uniform(0.6, 1, count))
+    background = rng.uniform(0, 0.5, (count, 1, 1, 1)) + rng.uniform(0, 0.1, (count, 3, 1, 1))
+    noise = rng.normal(0, 0.05, (count, 3, SIDE, SIDE))
     images = background + inside * (foreground - background) + noise
     pixels = (255 * images).round().clip(0, 255).astype(np.uint8)
     return Split(torch.from_numpy(pixels), torch.from_numpy(labels))

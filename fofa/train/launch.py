@@ -163,6 +163,7 @@ def _settings(options: LaunchOptions, preset: Preset, processes: Processes) -> T
                 "batch_size": chosen("batch_size"),
                 "processes": processes.world_size,
                 "epoch_scale": chosen("epoch_scale"),
+                "zero_init_residual": preset.zero_init_residual,
                 "seed": options.seed,
                 "precision": precision,
             }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.optim import SGD
@@ -12,15 +14,17 @@ WEIGHT_DECAY = 3e-5
 
 def make_optimizer(network: nn.Module) -> SGD:
     """SGD over the network's parameters; norms and biases, which are vectors, do not decay."""
-    weights: list[nn.Parameter] = [p for p in network.parameters() if p.dim() > 1]
-    vectors: list[nn.Parameter] = [p for p in network.parameters() if p.dim() <= 1]
-    return SGD(
-        [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": vectors}],
-        lr=0.0,
-        momentum=MOMENTUM,
-        nesterov=True,
-        fused=True,
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in network.parameters() if p.dim() > 1], "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in network.parameters() if p.dim() <= 1]},
+    ]
+    optimizer = SGD(groups, lr=0.0, momentum=MOMENTUM, nesterov=True, fused=True)
+    # Momentum begins as zero for all, the same as beginning with a parameter's first gradient: the
+    # fused step cannot mix parameters with and without momentum, which shrinking phases do.
+    set_momentum(
+        network, optimizer, {n: torch.zeros_like(p) for n, p in network.named_parameters()}
     )
+    return optimizer
 
 
 def set_learning_rate(optimizer: SGD, rate: float) -> None:
@@ -29,11 +33,10 @@ def set_learning_rate(optimizer: SGD, rate: float) -> None:
 
 
 def get_momentum(network: nn.Module, optimizer: SGD) -> dict[str, torch.Tensor]:
-    """The momentum of each parameter that has any, by the parameter's name."""
+    """The momentum of each parameter, by the parameter's name."""
     return {
         name: optimizer.state[parameter]["momentum_buffer"]
         for name, parameter in network.named_parameters()
-        if optimizer.state.get(parameter, {}).get("momentum_buffer") is not None
     }
 
 

@@ -28,6 +28,16 @@ class PhasePlan:
     def steps(self) -> range:
         return range(self.first_step, self.first_step + self.num_steps)
 
+    @property
+    def step_work(self) -> float:
+        """Rough cost of a step, for telling the time left: a full-sized network's is 1.
+
+        A random subnet has about half the multiply-adds of the full-sized one, and a teacher's
+        forward pass is a third of a step.
+        """
+        teacher = 0.33 if self.phase.loss == "teacher" else 0.0
+        return len(self.phase.anchors) + 0.55 * self.phase.num_random + teacher
+
     def learning_rate(self, step: int) -> float:
         """Linear rise over the warm-up, then a cosine to zero; `step` counts from the run's first.
 
@@ -94,6 +104,17 @@ class TrainPlan:
     @property
     def num_steps(self) -> int:
         return self.phases[-1].steps.stop
+
+    def work(self, start: int, stop: int) -> float:
+        """About how much work the steps from `start` to before `stop` are, in full-sized passes."""
+        return sum(
+            plan.step_work * len(range(max(start, plan.steps.start), min(stop, plan.steps.stop)))
+            for plan in self.phases
+        )
+
+    def work_left(self, step: int) -> float:
+        """`work` from `step` to the end."""
+        return self.work(step, self.num_steps)
 
     def phase_at(self, step: int) -> PhasePlan:
         """The phase that `step` belongs to."""

@@ -27,8 +27,7 @@ class StepProgress:
 
     def __init__(self, console: Console | None, first_step: int, num_steps: int) -> None:
         self._console, self._num_steps = console, num_steps
-        self._started, self._last_line = time.monotonic(), time.monotonic()
-        self._first_step = first_step
+        self._last_line = time.monotonic()
         self._bar: Progress | None = None
         if console is not None and console.is_terminal:
             self._bar = Progress(
@@ -54,11 +53,12 @@ class StepProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, done: int, phase: str, loss: float, images_per_second: float) -> None:
+    def update(
+        self, done: int, phase: str, loss: float, images_per_second: float, seconds_left: float
+    ) -> None:
         """Show that `done` steps of the run are done."""
         now = time.monotonic()
-        pace = (now - self._started) / max(1, done - self._first_step)
-        left = duration(pace * (self._num_steps - done))
+        left = duration(seconds_left)
         speed = f"loss {loss:.3f}, {images_per_second:.0f} images/s, {left} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=done, description=phase, speed=speed)

@@ -35,6 +35,7 @@ class TrainSettings(FileModel):
     batch_size: int = Field(ge=1)
     processes: int = Field(default=1, ge=1)
     epoch_scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    zero_init_residual: bool = False
     seed: int = 0
     precision: Precision = "fp32"
 

@@ -19,7 +19,7 @@ from fofa.data import DataSource, TrainOrder
 from fofa.recipes import Recipe
 from fofa.runs import RECORD_NAME, WEIGHTS_NAME, RunRecord
 from fofa.seeds import mix
-from fofa.supernet.model import Supernet
+from fofa.supernet.sorting import sort_channels
 from fofa.supernet.weights import check_state, save_weights
 from fofa.train.checkpoint import (
     Checkpoint,
@@ -35,6 +35,7 @@ from fofa.train.plan import PhasePlan, TrainPlan
 from fofa.train.processes import Processes
 from fofa.train.progress import StepProgress, duration
 from fofa.train.settings import TrainSettings
+from fofa.train.start import fresh_supernet
 from fofa.train.step import backward_one_at_a_time, backward_shared
 
 LOG_EVERY_STEPS = 10
@@ -99,11 +100,13 @@ class Trainer:
             global_batch=self.order.global_batch,
             epoch_scale=settings.epoch_scale,
         )
-        torch.manual_seed(mix(settings.seed, "initialisation"))
         self._config = recipe.supernet_config(
             width_mult=settings.width_mult, num_classes=len(data.class_names)
         )
-        self.supernet = _placed(Supernet(self._config), processes.device)
+        supernet = fresh_supernet(
+            self._config, settings.seed, zero_init_residual=settings.zero_init_residual
+        )
+        self.supernet = _placed(supernet, processes.device)
         self._optimizer: SGD = make_optimizer(self.supernet)
         self._teacher: nn.Module | None = None
         self._step, self._meter = 0, CostMeter()
@@ -143,10 +146,10 @@ class Trainer:
                 self._enter(phase)
             losses.append(self._train_step(phase, step, images, labels))
             self._step = step + 1
-            pace = (time.monotonic() - started) / (self._step - first)
+            seconds = time.monotonic() - started
+            work, left = self.plan.work(first, self._step), self.plan.work_left(self._step)
             if self._step - first == LOG_EVERY_STEPS and self._console is not None:
-                left = duration(pace * (self.plan.num_steps - self._step))
-                self._console.print(f"{pace:.3f} s a step; expected to take {left} more")
+                self._console.print(f"expected to take {duration(seconds * left / work)} more")
             stop = self.habits.should_stop()
             last = self._step == phase.steps.stop
             due = self.habits.checkpoint_steps is not None and (
@@ -156,8 +159,9 @@ class Trainer:
             if last or due or stop or self._step % LOG_EVERY_STEPS == 0:
                 mean = self._checked_mean(losses, step)
                 losses = []
-                speed = self.order.global_batch / pace
-                progress.update(self._step, phase.phase.name, mean, speed)
+                speed = self.order.global_batch * (self._step - first) / seconds
+                seconds_left = seconds * left / work
+                progress.update(self._step, phase.phase.name, mean, speed, seconds_left)
                 log.write(self._step, self._log_record(phase, step, mean, speed))
             if last or due:
                 self._save("running")
@@ -194,8 +198,6 @@ class Trainer:
             teacher = self.supernet.extract(self.recipe.largest)
             self._teacher = _placed(teacher, self.processes.device)
         if plan.phase.sort_channels:
-            from fofa.supernet.sorting import sort_channels
-
             sort_channels(self.supernet)
         if plan.phase.fresh_optimizer:
             self._optimizer = make_optimizer(self.supernet)
