@@ -8,6 +8,7 @@ torch is imported when a GPU is opened.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -94,11 +95,17 @@ class CudaDevice:
         """What torch calls it, such as `cuda:0`."""
         return f"cuda:{self.index}"
 
+    def use(self) -> AbstractContextManager[object]:
+        """A context in which everything runs on this device's stream, allocations included."""
+        import torch
+
+        return torch.cuda.stream(self.stream)
+
     def time(self, work: Callable[[], object]) -> float:
         """Milliseconds that the GPU takes for `work`, by CUDA events, waited for."""
         import torch
 
-        with torch.cuda.stream(self.stream):
+        with self.use():
             if self.flush is not None:
                 self.flush.zero_()
             start = torch.cuda.Event(enable_timing=True)
@@ -113,7 +120,7 @@ class CudaDevice:
         """`work` as a CUDA graph: a call that launches all its kernels at once."""
         import torch
 
-        with torch.cuda.stream(self.stream):
+        with self.use():
             for _ in range(CAPTURE_WARM_UP_RUNS):
                 work()
         self.stream.synchronize()
@@ -165,7 +172,10 @@ def open_gpu(l2: str = "warm") -> CudaDevice:
     """
     available = gpu_availability()
     if not available.available:
-        raise UserError(f"cannot measure on a GPU: {available.reason}")
+        raise UserError(
+            f"cannot measure on a GPU: {available.reason} "
+            "(--plugin roofline estimates hardware that is not here)"
+        )
     import torch
 
     if torch.version.cuda is None:

@@ -68,13 +68,14 @@ class CudaSession(Session):
         from profilers.torch_blocks import TORCH_DTYPES, build_module
 
         dtype, layout = TORCH_DTYPES[self._options.dtype], torch.channels_last
-        module = build_module(blocks).to(self._device.name, dtype).to(memory_format=layout)
-        first = blocks[0]
-        images = torch.randn(
-            (self._options.batch_size, first.in_channels, first.in_size, first.in_size),
-            generator=torch.Generator(self._device.name).manual_seed(0),
-            device=self._device.name,
-        ).to(dtype=dtype, memory_format=layout)
+        with self._device.use():
+            module = build_module(blocks).to(self._device.name, dtype).to(memory_format=layout)
+            first = blocks[0]
+            images = torch.randn(
+                (self._options.batch_size, first.in_channels, first.in_size, first.in_size),
+                generator=torch.Generator(self._device.name).manual_seed(0),
+                device=self._device.name,
+            ).to(dtype=dtype, memory_format=layout)
         return CudaRunner(self._device, module, images, graphs=self._options.graphs)
 
     def load(self, network: Path) -> Runner:

@@ -120,37 +120,17 @@ class TensorRtRunner:
     """An engine with its buffers; inputs are random."""
 
     def __init__(self, runtime: TensorRt, device: CudaDevice, engine: Any, *, graphs: bool) -> None:
-        import torch
-
         context = engine.create_execution_context()
         if context is None:
             raise UserError(f"{runtime.name} cannot start the engine: {last_message(runtime)}")
-        generator = torch.Generator(device.name).manual_seed(0)
-        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        is_input = {
-            name: engine.get_tensor_mode(name) == runtime.module.TensorIOMode.INPUT
-            for name in names
-        }
-        self._buffers = []
-        # Inputs first: the shapes of outputs follow from theirs.
-        for name in sorted(names, key=is_input.__getitem__, reverse=True):
-            dtype = _torch_dtype(runtime, engine.get_tensor_dtype(name))
-            if is_input[name]:
-                shape = tuple(engine.get_tensor_shape(name))
-                if -1 in shape:
-                    shape = tuple(engine.get_tensor_profile_shape(name, 0)[1])
-                context.set_input_shape(name, shape)
-                buffer = torch.randn(shape, generator=generator, device=device.name).to(dtype)
-            else:
-                shape = tuple(context.get_tensor_shape(name))
-                buffer = torch.empty(shape, dtype=dtype, device=device.name)
-            context.set_tensor_address(name, buffer.data_ptr())
-            self._buffers.append(buffer)
+        stream = device.stream.cuda_stream
 
         def execute() -> None:
-            if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
+            if not context.execute_async_v3(stream):
                 raise UserError(f"{runtime.name} cannot run the engine: {last_message(runtime)}")
 
+        with device.use():
+            self._buffers = _bind(runtime, device, engine, context)
         self._device = device
         self._execute: Callable[[], object] | None = device.capture(execute) if graphs else execute
 
@@ -162,6 +142,34 @@ class TensorRtRunner:
     def close(self) -> None:
         self._execute = None
         self._buffers = []
+
+
+def _bind(runtime: TensorRt, device: CudaDevice, engine: Any, context: Any) -> list[Any]:
+    """Give the engine a buffer for each input (random values) and output; returns the buffers."""
+    import torch
+
+    generator = torch.Generator(device.name).manual_seed(0)
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    inputs = [
+        name for name in names if engine.get_tensor_mode(name) == runtime.module.TensorIOMode.INPUT
+    ]
+    buffers = []
+    for name in inputs:
+        shape = tuple(engine.get_tensor_shape(name))
+        if -1 in shape:  # a free batch: the profile holds the size that it was built for
+            shape = tuple(engine.get_tensor_profile_shape(name, 0)[1])
+        context.set_input_shape(name, shape)
+        values = torch.randn(shape, generator=generator, device=device.name)
+        buffers.append(values.to(_torch_dtype(runtime, engine.get_tensor_dtype(name))))
+    # Outputs second: their shapes follow from the inputs'.
+    outputs = [name for name in names if name not in inputs]
+    for name in outputs:
+        dtype = _torch_dtype(runtime, engine.get_tensor_dtype(name))
+        shape = tuple(context.get_tensor_shape(name))
+        buffers.append(torch.empty(shape, dtype=dtype, device=device.name))
+    for name, buffer in zip([*inputs, *outputs], buffers, strict=True):
+        context.set_tensor_address(name, buffer.data_ptr())
+    return buffers
 
 
 def _torch_dtype(runtime: TensorRt, dtype: Any) -> Any:

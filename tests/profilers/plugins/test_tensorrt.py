@@ -3,6 +3,9 @@
 That engines are built for real is tested in `tests/profilers/test_tensorrt_engines.py`.
 """
 
+import contextlib
+import types
+
 import pytest
 import torch
 
@@ -13,8 +16,8 @@ from profilers.cuda_device import GpuOptions
 from profilers.engine_cache import EngineCache
 from profilers.onnx_graph import build_model
 from profilers.plugin import PluginOptions
-from profilers.plugins.tensorrt import PLUGIN, TensorRtSession
-from profilers.tensorrt_engines import load_tensorrt
+from profilers.plugins.tensorrt import PLUGIN, TensorRtRunner, TensorRtSession
+from profilers.tensorrt_engines import TensorRt, load_tensorrt
 
 CONFIG = NetworkConfig(width_mult=0.25, num_classes=10)
 BLOCKS = architecture_blocks(parse_architecture("22222@32"), CONFIG)
@@ -82,6 +85,101 @@ def test_a_missing_runtime_and_a_missing_gpu_are_told_apart(monkeypatch):
             PLUGIN.open(PluginOptions())
     monkeypatch.setattr(tensorrt_engines, "MODULES", ())
     assert "pip install 'fofa[tensorrt]'" in PLUGIN.availability().reason
+
+
+class Engine:
+    """An engine and its context at once: a free batch of at most 3, an fp16 sum as its output."""
+
+    num_io_tensors = 2
+    names = ("output", "input")
+    runs = True
+
+    def __init__(self):
+        self.shapes, self.addresses, self.streams = {}, {}, []
+
+    def create_execution_context(self):
+        return self
+
+    def get_tensor_name(self, index):
+        return self.names[index]
+
+    def get_tensor_mode(self, name):
+        return name
+
+    def get_tensor_dtype(self, name):
+        return {"input": "float", "output": "half"}[name]
+
+    def get_tensor_shape(self, name):
+        if name == "input":
+            return self.shapes.get(name, (-1, 2, 4, 4))
+        return (self.shapes["input"][0], 10)
+
+    def get_tensor_profile_shape(self, name, profile):
+        return ((1, 2, 4, 4), (3, 2, 4, 4), (3, 2, 4, 4))
+
+    def set_input_shape(self, name, shape):
+        self.shapes[name] = shape
+
+    def set_tensor_address(self, name, address):
+        self.addresses[name] = address
+
+    def execute_async_v3(self, stream):
+        self.streams.append(stream)
+        return self.runs
+
+
+class CpuInPlaceOfGpu:
+    name = "cpu"
+    stream = types.SimpleNamespace(cuda_stream=77)
+
+    def use(self):
+        return contextlib.nullcontext()
+
+    def capture(self, work):
+        return work
+
+    def time(self, work):
+        work()
+        return 1.5
+
+
+def simulated_runtime():
+    module = types.SimpleNamespace(
+        TensorIOMode=types.SimpleNamespace(INPUT="input"),
+        DataType=types.SimpleNamespace(FLOAT="float", HALF="half"),
+    )
+    return TensorRt(module, "TensorRT", "10.0", logger=None, messages=["out of memory"])
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_a_runner_binds_buffers_and_runs_on_the_devices_stream(graphs):
+    engine = Engine()
+    runner = TensorRtRunner(simulated_runtime(), CpuInPlaceOfGpu(), engine, graphs=graphs)
+    given, result = runner._buffers
+    assert (given.shape, given.dtype) == ((3, 2, 4, 4), torch.float32)
+    assert (result.shape, result.dtype) == ((3, 10), torch.float16)
+    assert given.abs().min() > 0
+    assert engine.addresses == {"input": given.data_ptr(), "output": result.data_ptr()}
+    assert runner.run() == 1.5
+    assert engine.streams == [77]
+    runner.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        runner.run()
+
+
+def test_an_engine_that_does_not_start_run_or_fit_is_one_line():
+    refused = Engine()
+    refused.create_execution_context = lambda: None
+    with pytest.raises(UserError, match="cannot start the engine: out of memory"):
+        TensorRtRunner(simulated_runtime(), CpuInPlaceOfGpu(), refused, graphs=False)
+    failing = Engine()
+    failing.runs = False
+    with pytest.raises(UserError, match="cannot run the engine: out of memory"):
+        TensorRtRunner(simulated_runtime(), CpuInPlaceOfGpu(), failing, graphs=False).run()
+    other = Engine()
+    other.get_tensor_dtype = lambda name: "int64"
+    with pytest.raises(UserError, match="type int64, expected fp32 or fp16"):
+        TensorRtRunner(simulated_runtime(), CpuInPlaceOfGpu(), other, graphs=False)
 
 
 def test_on_a_gpu_a_network_is_timed(tmp_path, monkeypatch):
