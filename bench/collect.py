@@ -141,6 +141,7 @@ def collect(
     ]
     taken = {(*source.identity, source.setting.dataset) for source in named_tables}
     kept = [s for s in found_tables if (*s.identity, s.setting.dataset) not in taken]
+    _refuse_doubles(kept + named_tables)
     named_luts = [LutSource(path, Lut.read(path), named=True) for path in _unique(luts)]
     found_luts = [LutSource(path, Lut.read(path)) for path in _files(luts_dir, Lut.SCHEMA, luts)]
     devices = {source.device for source in named_luts}
@@ -150,6 +151,19 @@ def collect(
         accuracy_dir=accuracy_dir,
         luts_dir=luts_dir,
     )
+
+
+def _refuse_doubles(sources: Sequence[AccuracySource]) -> None:
+    """Two tables of one supernet would be taken for two seeds."""
+    seen: dict[tuple[str, int, Setting], Path] = {}
+    for source in sources:
+        key = (*source.identity, source.setting)
+        if key in seen:
+            raise UserError(
+                f"{seen[key]} and {source.path}: both are of {source.table.recipe} seed "
+                f"{source.table.training.seed} on the same data; keep one"
+            )
+        seen[key] = source.path
 
 
 def require_accuracy(collection: Collection) -> None:

@@ -93,3 +93,11 @@ def test_missing_folders_are_empty_and_missing_accuracy_says_what_to_do(tmp_path
 )
 def test_slugs_are_safe_in_names_and_links(text: str, expected: str) -> None:
     assert slug(text) == expected
+
+
+def test_two_tables_of_one_supernet_are_refused(
+    project: Path, make_accuracy: Callable[..., AccuracyTable]
+) -> None:
+    make_accuracy("ofa", bonus=1.0).write(project / "reports/accuracy/copy.json")
+    with pytest.raises(UserError, match="both are of ofa seed 0 on the same data; keep one"):
+        read(project)

@@ -1,0 +1,91 @@
+"""`fofa-reproduce`: train and evaluate every recipe, write the accuracy tables and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fofa.commands.cli import make_app, run_app, stderr_console
+
+app = make_app("Train and evaluate every recipe, and write the accuracy tables and the report.")
+
+
+@app.command()
+def reproduce(
+    preset: Annotated[
+        str, typer.Option(help="Setting to train in: cifar10, cifar10-small, shapes or imagenet.")
+    ],
+    recipes: Annotated[
+        str | None,
+        typer.Option(help="Recipes, such as fofa-n3,compofa; by default all."),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds to train each recipe with, such as 0,1.")] = "0",
+    data: Annotated[
+        str | None, typer.Option(help="Data, such as cifar10:DIR; by default the preset's.")
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch CIFAR-10 if it is not there.")
+    ] = False,
+    epoch_scale: Annotated[
+        float | None,
+        typer.Option(help="Factor on the epochs of every recipe; by default the preset's."),
+    ] = None,
+    train_fraction: Annotated[
+        float | None, typer.Option(help="Share of the training images; by default the preset's.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images of a step; by default the preset's.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of training on a CPU.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder for the run folders (weights).")] = Path(
+        "runs"
+    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder for the report; accuracy tables go to accuracy/ in it.")
+    ] = Path("reports"),
+    luts_dir: Annotated[Path, typer.Option(help="Folder of latency tables.")] = Path("luts"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what is done and what remains.")
+    ] = False,
+) -> None:
+    """Train and evaluate every recipe, and write the accuracy tables and the report.
+
+    May be stopped at any time: the same command goes on where it was. A step whose product is whole
+    and was made with the same settings is not done again.
+    """
+    from bench.reproduce.carry_out import carry_out, show_progress
+    from bench.reproduce.plan import Study, checked_preset, parse_recipes, parse_seeds
+
+    study = Study(
+        preset=checked_preset(preset, data),
+        recipes=parse_recipes(recipes),
+        seeds=parse_seeds(seeds),
+        runs=runs,
+        out=out,
+        data=data,
+        epoch_scale=epoch_scale,
+        train_fraction=train_fraction,
+        batch_size=batch_size,
+        device=device,
+        threads=threads,
+        download=download,
+    )
+    console = stderr_console()
+    if dry_run:
+        show_progress(list(study.jobs()), console)
+        return
+    raise typer.Exit(carry_out(study, luts_dir=luts_dir, console=console))
+
+
+def main() -> None:
+    """The program `fofa-reproduce`."""
+    run_app(app, "fofa-reproduce")
+
+
+if __name__ == "__main__":
+    main()

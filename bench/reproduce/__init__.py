@@ -1,0 +1,1 @@
+"""Reproducing the results: every recipe trained and evaluated, step by step, resumable anywhere."""

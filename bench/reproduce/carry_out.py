@@ -1,0 +1,112 @@
+"""Carrying a study out: the steps that are not done, in order, each in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bench.build import COST_TABLE, FIGURES, OTHER_TABLES, build
+from bench.collect import collect
+from bench.constraints import Constraints
+from bench.outputs import write_report
+from bench.reproduce.plan import Job, Study, progress_of
+from fofa.errors import UserError
+
+TRAIN, EVALUATE = "fofa.commands.train", "fofa.commands.evaluate"
+
+Command = Callable[[str, Sequence[str]], int]
+"""Runs a module's command line with arguments and returns its exit code."""
+
+
+def run_module(module: str, arguments: Sequence[str]) -> int:
+    """Run `python -m module` and wait for it, whatever happens; its exit code.
+
+    Ctrl-C reaches the child by itself and SIGTERM is passed on; it saves its state and ends, and
+    only then this returns.
+    """
+    child = subprocess.Popen([sys.executable, "-m", module, *arguments])
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        child.send_signal(number)
+
+    previous = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                continue
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def carry_out(
+    study: Study, *, luts_dir: Path, console: Console, command: Command = run_module
+) -> int:
+    """Train and evaluate what is not done, then write the report.
+
+    Returns:
+        0 when all is done, else the exit code of the step that failed (1 if it was killed).
+    """
+    jobs = list(study.jobs())
+    show_progress(jobs, console)
+    for number, job in enumerate(jobs, start=1):
+        place = f"[{number}/{len(jobs)}] {job.name}"
+        if not progress_of(job).trained:
+            console.print(f"{place}: training into {job.run}", markup=False, soft_wrap=True)
+            code = command(TRAIN, job.train_arguments())
+            if code != 0:
+                return _stopped(code, f"{place}: training", console)
+        if not progress_of(job).evaluated:
+            console.print(f"{place}: evaluating into {job.table}", markup=False, soft_wrap=True)
+            code = command(EVALUATE, job.evaluate_arguments())
+            if code != 0:
+                return _stopped(code, f"{place}: evaluation", console)
+    show_progress(jobs, console)
+    page = report(study, luts_dir, console)
+    console.print(f"report: {page}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _stopped(code: int, step: str, console: Console) -> int:
+    why = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    console.print(
+        f"{step} {why}; what is done is kept, the same command goes on from there",
+        markup=False,
+        soft_wrap=True,
+    )
+    return 1 if code < 0 else code
+
+
+def show_progress(jobs: Sequence[Job], console: Console) -> None:
+    """What is done and what remains."""
+    states = [progress_of(job) for job in jobs]
+    table = Table("recipe", "seed", "training", "evaluation", box=box.SIMPLE_HEAD)
+    for job, state in zip(jobs, states, strict=True):
+        table.add_row(job.recipe, str(job.seed), state.training, state.evaluation)
+    console.print(table)
+    done = sum(state.trained for state in states) + sum(state.evaluated for state in states)
+    console.print(f"{done} of {2 * len(jobs)} steps done")
+
+
+def report(study: Study, luts_dir: Path, console: Console) -> Path:
+    """Write every table that the accuracy tables and latency tables at hand allow."""
+    collection = collect(accuracy_dir=study.out / "accuracy", luts_dir=luts_dir)
+    tables = [COST_TABLE]
+    for name in ("3", "4", "5", OTHER_TABLES):
+        try:
+            build(collection, tables=[name], figures=[], constraints=Constraints())
+        except UserError as error:
+            console.print(f"note: {error}", style="yellow", markup=False, soft_wrap=True)
+        else:
+            tables.append(name)
+    made = build(collection, tables=tables, figures=FIGURES, constraints=Constraints())
+    return write_report(made, study.out)

@@ -1,0 +1,160 @@
+"""A study is resumable at any step, redoes nothing that is whole, and reports what it has."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bench.reproduce.carry_out import carry_out
+from bench.reproduce.plan import Job, Study, parse_recipes, parse_seeds, progress_of
+from fofa.errors import UserError
+
+EXPECTED = [
+    (step, name)
+    for name in ("ofa", "fofa-n3", "ofa-seed1", "fofa-n3-seed1")
+    for step in ("train", "evaluate")
+]
+
+
+def run(study: Study, commands: Any) -> tuple[int, str]:
+    stream = io.StringIO()
+    console = Console(file=stream, width=120)
+    luts = study.out.parent / "luts"
+    code = carry_out(study, luts_dir=luts, console=console, command=commands)
+    return code, stream.getvalue()
+
+
+def test_everything_is_done_once_and_in_order(study: Study, commands: Any) -> None:
+    code, shown = run(study, commands)
+    assert code == 0
+    assert commands.calls == EXPECTED
+    assert "0 of 8 steps done" in shown
+    assert "8 of 8 steps done" in shown
+    assert sorted(path.name for path in (study.out / "accuracy").iterdir()) == [
+        "fofa-n3-seed1.json",
+        "fofa-n3.json",
+        "ofa-seed1.json",
+        "ofa.json",
+    ]
+    table = json.loads((study.out / "tables/table2.json").read_text())
+    assert [row["recipe"] for row in table["rows"] if row["cells"][0]["value"]] == [
+        "ofa",
+        "fofa-n3",
+    ]
+    commands.calls.clear()
+    assert run(study, commands)[0] == 0
+    assert commands.calls == []
+
+
+@pytest.mark.parametrize(("stop", "code"), [(1, 130), (2, 1), (5, -9), (8, 2)])
+def test_a_stopped_study_goes_on_where_it_was(
+    study: Study, commands: Any, stop: int, code: int
+) -> None:
+    commands.failures[stop] = code
+    ended, shown = run(study, commands)
+    assert ended == (1 if code < 0 else code)
+    assert "the same command goes on from there" in shown
+    assert commands.calls == EXPECTED[:stop]
+    commands.calls.clear()
+    commands.failures.clear()
+    assert run(study, commands)[0] == 0
+    assert commands.calls == EXPECTED[stop - 1 :]
+
+
+def test_a_table_of_another_training_is_made_anew(study: Study, commands: Any) -> None:
+    run(study, commands)
+    path = study.out / "accuracy/ofa.json"
+    data = json.loads(path.read_text())
+    data["training"]["epochs"] += 1
+    path.write_text(json.dumps(data))
+    job = next(study.jobs())
+    assert progress_of(job).evaluation == f"to do, replaces {path}"
+    commands.calls.clear()
+    run(study, commands)
+    assert commands.calls == [("evaluate", "ofa")]
+
+
+def test_other_settings_are_not_taken_for_done(study: Study, commands: Any) -> None:
+    run(study, commands)
+    other = dataclasses.replace(study, epoch_scale=0.5)
+    state = progress_of(next(other.jobs()))
+    assert not state.trained
+    assert state.training == "other settings: epoch_scale is 0.1 there and 0.5 here"
+
+
+def test_damaged_products_are_named(study: Study, commands: Any) -> None:
+    run(study, commands)
+    (study.out / "accuracy/ofa.json").write_text("{")
+    with pytest.raises(UserError, match=r"ofa\.json: not JSON"):
+        run(study, commands)
+
+
+def test_arguments_are_passed_on(study: Study) -> None:
+    job = Job(dataclasses.replace(study, train_fraction=0.1, download=True), "ofa", 3)
+    arguments = job.train_arguments()
+    assert arguments[-1] == "--download"
+    options = dict(zip(arguments[:-1:2], arguments[1:-1:2], strict=True))
+    assert options == {
+        "--recipe": "ofa",
+        "--preset": "cifar10-small",
+        "--out": str(study.runs / "cifar10-small/ofa-seed3"),
+        "--seed": "3",
+        "--train-fraction": "0.1",
+        "--device": "auto",
+    }
+
+
+def test_choices_are_checked() -> None:
+    assert parse_recipes("sandwich, ofa") == ("ofa", "sandwich")
+    assert len(parse_recipes(None)) == 6
+    assert parse_seeds("3,0,3") == (3, 0)
+    for wrong in ("", "a", "1,,2", "-1", "²"):
+        with pytest.raises(UserError, match="seeds"):
+            parse_seeds(wrong)
+    for wrong in ("", "nofa", "ofa,nofa"):
+        with pytest.raises(UserError, match="expected some of"):
+            parse_recipes(wrong)
+
+
+CHILD = """
+import signal, sys, time
+def stop(*_):
+    print("saved", flush=True)
+    sys.exit(130)
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+time.sleep(60)
+"""
+PARENT = """
+import sys
+from bench.reproduce.carry_out import run_module
+sys.exit(run_module("slow_child", []))
+"""
+
+
+def test_a_stop_signal_reaches_the_step_and_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "slow_child.py").write_text(CHILD)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "ready\n"
+    time.sleep(0.2)
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(timeout=30) == 130
+    assert parent.stdout.read() == "saved\n"
