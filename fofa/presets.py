@@ -69,6 +69,7 @@ CIFAR10_SMALL = Preset(
     batch_size=64,
     epoch_scale=0.1,
     train_fraction=0.4,
+    zero_init_residual=True,
     proxy=ProxyRecord(
         resolution_scale=4,
         reason="trained on a CPU with 32 to 56 px images, which stand in for 128 to 224 px",
