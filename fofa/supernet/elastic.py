@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fofa.supernet.kernels import centre
 from fofa.supernet.layers import BN_MOMENTUM, Head, MBConv, SqueezeExcite, Stem
 
 Normalise = Callable[[nn.BatchNorm2d, Tensor], Tensor]
@@ -36,6 +38,32 @@ def shared_norm(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
     )
 
 
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """1x1 convolution of [N, C, H, W] with [D, C, 1, 1].
+
+    Where channels are stored last it is a matrix product on the very same memory, also for a slice
+    of a weight. That is up to 1.7 times faster than a convolution on a CPU, far more on small maps.
+    """
+    if x.is_contiguous(memory_format=torch.channels_last):
+        rows = F.linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias)
+        return rows.permute(0, 3, 1, 2)
+    return F.conv2d(x, weight, bias)
+
+
+def depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Depthwise convolution of [N, C, S, S] with [C, 1, k, k], padded by k // 2.
+
+    Only the centre of a kernel reaches a map that is smaller than it, and only that is used: the
+    same result, where libraries fall back to slow code (5x5 on a 1x1 map, as at 32 px images).
+    """
+    kernel = min(weight.shape[-1], 2 * max(x.shape[-2:]) - 1)
+    if kernel < weight.shape[-1]:
+        weight = centre(weight, kernel)
+    if kernel == 1:
+        return x * weight.reshape(1, -1, 1, 1)
+    return F.conv2d(x, weight, stride=stride, padding=kernel // 2, groups=len(weight))
+
+
 def run_stem(stem: Stem, x: Tensor, normalise: Normalise) -> Tensor:
     """The stem, whole."""
     return stem.activation(normalise(stem.bn, stem.conv(x)))
@@ -43,25 +71,24 @@ def run_stem(stem: Stem, x: Tensor, normalise: Normalise) -> Tensor:
 
 def run_head(head: Head, x: Tensor, normalise: Normalise) -> Tensor:
     """The head's features, whole: everything but dropout and the linear layer."""
-    out = head.activation(normalise(head.expand_bn, head.expand(x)))
-    return head.activation(head.mix(head.pool(out)))
+    out = head.activation(normalise(head.expand_bn, pointwise(x, head.expand.weight)))
+    return head.activation(pointwise(head.pool(out), head.mix.weight))
 
 
 def run_mbconv(
-    block: MBConv, x: Tensor, depthwise: Tensor, squeeze_channels: int, normalise: Normalise
+    block: MBConv, x: Tensor, kernel: Tensor, squeeze_channels: int, normalise: Normalise
 ) -> Tensor:
     """A block with the depthwise weight [mid, 1, k, k] and the first `mid` channels of the rest."""
-    mid, kernel = depthwise.shape[0], depthwise.shape[-1]
+    mid = len(kernel)
     out = x
     if block.expand is not None and block.expand_bn is not None:
-        out = F.conv2d(out, block.expand.weight[:mid])
+        out = pointwise(out, block.expand.weight[:mid])
         out = block.activation(normalise(block.expand_bn, out))
-    stride = block.depthwise.stride
-    out = F.conv2d(out, depthwise, stride=stride, padding=kernel // 2, groups=mid)
+    out = depthwise(out, kernel, block.depthwise.stride[0])
     out = block.activation(normalise(block.depthwise_bn, out))
     if block.squeeze is not None:
         out = _run_squeeze(block.squeeze, out, squeeze_channels)
-    out = normalise(block.project_bn, F.conv2d(out, block.project.weight[:, :mid]))
+    out = normalise(block.project_bn, pointwise(out, block.project.weight[:, :mid]))
     return x + out if block.residual else out
 
 
@@ -71,6 +98,6 @@ def _run_squeeze(squeeze: SqueezeExcite, x: Tensor, inner: int) -> Tensor:
     reduce, expand = squeeze.reduce, squeeze.expand
     reduce_bias = None if reduce.bias is None else reduce.bias[:inner]
     expand_bias = None if expand.bias is None else expand.bias[:channels]
-    hidden = F.conv2d(squeeze.pool(x), reduce.weight[:inner, :channels], reduce_bias)
-    gate = F.conv2d(squeeze.relu(hidden), expand.weight[:channels, :inner], expand_bias)
+    hidden = pointwise(squeeze.pool(x), reduce.weight[:inner, :channels], reduce_bias)
+    gate = pointwise(squeeze.relu(hidden), expand.weight[:channels, :inner], expand_bias)
     return x * squeeze.gate(gate)
