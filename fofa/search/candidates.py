@@ -91,10 +91,10 @@ def pair(
     """
     sides = _sides(lut, f"accuracy table of {accuracy.recipe}")
     notes = _check_width(lut, accuracy.space, sides)
-    if lut.space.kind == "compound" and accuracy.space.kind == "elastic":
-        # An elastic supernet's compound architectures can be timed; its others cannot.
-        if not all(row.architecture.subnet.is_compound for row in accuracy.architectures):
-            raise UserError(f"{sides} do not fit: compound space and elastic space")
+    # Of an elastic supernet, a compound table can time the compound architectures only.
+    elastic = lut.space.kind == "compound" and accuracy.space.kind == "elastic"
+    if elastic and not all(row.architecture.subnet.is_compound for row in accuracy.architectures):
+        raise UserError(f"{sides} do not fit: compound space and elastic space")
     scale, scale_notes = _resolution_scale(lut, accuracy.space, accuracy.proxy, sides)
     wanted = _wanted(resolutions, accuracy.space.resolutions, f"accuracy table {accuracy.recipe}")
     timed = set(lut.space.resolutions)

@@ -20,6 +20,7 @@ from fofa.space import (
     SpaceKind,
     block_macs,
 )
+from fofa.space.blocks import Position
 from fofa.space.encoding import ABSENT, CHOICES, NUM_CHOICES, NUM_CODES, NUM_SLOTS, Population
 from fofa.space.network import MAX_DEPTH
 from fofa.space.subnet import STAGE_KERNELS
@@ -62,6 +63,11 @@ class CostTable:
         present = np.arange(NUM_SLOTS) % MAX_DEPTH < 2
         codes[:, present] = cheapest[:, present]
         return Population(codes, np.arange(len(self.resolutions)), self.resolutions)
+
+    def largest(self) -> float:
+        """Cost of the dearest architecture."""
+        stages = self.blocks.reshape(len(self.resolutions), -1, NUM_CODES)[..., :NUM_CHOICES]
+        return float((np.nanmax(stages, axis=-1).sum(axis=-1) + self.fixed).max())
 
 
 def latency_costs(
@@ -123,5 +129,5 @@ def _additive(
     return CostTable(resolutions, fixed, blocks)
 
 
-_FIXED = ("stem", "first", "head")
+_FIXED: tuple[Position, ...] = ("stem", "first", "head")
 _SLOT_START = (np.arange(NUM_SLOTS) * NUM_CODES).astype(np.intp)

@@ -1,0 +1,175 @@
+"""`fofa-search`: the most accurate network for a latency budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fofa.accuracy import AccuracyTable
+from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.errors import UserError
+from fofa.latency import Lut
+from fofa.predictor.model import load_predictor
+from fofa.runs import Run
+from fofa.search.margin import Margin
+from fofa.search.outcome import Outcome
+from fofa.search.plot import check_plot_path, plot_front
+from fofa.search.problem import Problem, Target
+from fofa.search.solve import solve
+from fofa.search.table import print_outcome, print_verdicts
+from fofa.search.verify import Verdict, verify
+from fofa.space import SpaceKind
+
+app = make_app(
+    "Find the most accurate network within a latency budget (or a budget of multiply-adds). "
+    "Exact over an accuracy table or the compound space; evolutionary, with a predictor, in the "
+    "elastic one."
+)
+
+
+@app.command()
+def search(
+    lut: Annotated[
+        list[Path] | None,
+        typer.Option(help="Latency table; may be repeated: one network is found for each."),
+    ] = None,
+    accuracy: Annotated[
+        Path | None, typer.Option(help="Accuracy table, as fofa-eval writes it.")
+    ] = None,
+    predictor: Annotated[
+        Path | None,
+        typer.Option(help="Accuracy predictor in place of a table (fofa-predictor's, or OFA's)."),
+    ] = None,
+    max_latency: Annotated[
+        list[float] | None,
+        typer.Option(help="Limit in ms, inclusive; once for all tables, or once for each."),
+    ] = None,
+    max_macs: Annotated[
+        float | None, typer.Option(help="Limit on multiply-adds of one image, such as 300e6.")
+    ] = None,
+    space: Annotated[
+        str, typer.Option(help="With a predictor: compound (all are looked at) or elastic.")
+    ] = "compound",
+    resolutions: Annotated[
+        str | None, typer.Option(help="Only these, comma-separated, as the accuracy names them.")
+    ] = None,
+    joint: Annotated[
+        bool, typer.Option("--joint", help="One network within the limits of all tables.")
+    ] = False,
+    margin: Annotated[
+        str,
+        typer.Option(help="none, or noise: stay below the limit by the table's validated error."),
+    ] = "none",
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Show the Pareto front (within the limits, if any).")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the Pareto front: .png, .svg or .pdf.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the evolutionary search.")] = 0,
+    verify_: Annotated[
+        bool,
+        typer.Option("--verify", help="Build the winner and time it on this device (needs --run)."),
+    ] = False,
+    run: Annotated[Path | None, typer.Option(help="Run folder that --verify builds from.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (schema fofa.search/1).")] = (
+        False
+    ),
+) -> None:
+    """Find the most accurate network within a budget."""
+    if not (max_latency or max_macs is not None or pareto or plot):
+        raise UserError("give a limit (--max-latency, --max-macs), or --pareto for the whole front")
+    if verify_ and (run is None or not max_latency):
+        raise UserError("--verify needs --run and --max-latency")
+    if plot is not None:
+        check_plot_path(plot)
+    opened = Run.open(run) if run is not None else None
+    problem = Problem(
+        accuracy=AccuracyTable.read(accuracy) if accuracy else None,
+        predictor=load_predictor(predictor) if predictor else None,
+        targets=read_targets(lut or [], max_latency or []),
+        max_macs=max_macs,
+        space=_space(space),
+        resolutions=_resolutions(resolutions),
+        joint=joint,
+        margin=_margin(margin),
+        seed=seed,
+    )
+    outcome = solve(problem, pareto=pareto or plot is not None)
+    if plot is not None:
+        plot_front(outcome, plot)
+    verdicts = _verify(outcome, opened) if verify_ and opened else []
+    if as_json:
+        result = outcome.to_dict()
+        if verify_:
+            result["verification"] = [asdict(verdict) for verdict in verdicts]
+        print(json.dumps(result, indent=2, allow_nan=False))
+    else:
+        console = Console(highlight=False)
+        print_outcome(outcome, console)
+        print_verdicts(verdicts, console)
+    if any(verdict.holds is False for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def read_targets(luts: Sequence[Path], limits: Sequence[float]) -> tuple[Target, ...]:
+    """The latency tables with their limits: one limit for all, or one for each.
+
+    Raises:
+        UserError: if the numbers of tables and limits do not fit, or a table is wrong.
+    """
+    if limits and not luts:
+        raise UserError("--max-latency needs a latency table: give --lut")
+    if len(limits) not in (0, 1, len(luts)):
+        raise UserError(
+            f"{len(limits)} latency limits for {len(luts)} tables: give one for all, or one for "
+            "each"
+        )
+    each = list(limits) if len(limits) == len(luts) else list(limits) * len(luts)
+    return tuple(
+        Target(name=str(path), lut=Lut.read(path), limit_ms=each[index] if each else None)
+        for index, path in enumerate(luts)
+    )
+
+
+def _verify(outcome: Outcome, run: Run) -> list[Verdict]:
+    with stderr_console().status("timing the winner on this device"):
+        return [verify(row, run) for row in outcome.results]
+
+
+def _resolutions(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) <= 4 for part in parts):
+        raise UserError(f"--resolutions {text!r}: expected pixels, such as 160,192")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def _space(name: str) -> SpaceKind:
+    match name:
+        case "compound" | "elastic":
+            return name
+    raise UserError(f"--space {name!r}: expected compound or elastic")
+
+
+def _margin(name: str) -> Margin:
+    match name:
+        case "none" | "noise":
+            return name
+    raise UserError(f"--margin {name!r}: expected none or noise")
+
+
+def main() -> None:
+    """The program `fofa-search`."""
+    run_app(app, "fofa-search")
+
+
+if __name__ == "__main__":
+    main()
