@@ -113,7 +113,23 @@ def _open_cifar10(options: OpenOptions) -> DataSource:
     )
 
 
+def _open_folder(options: OpenOptions) -> DataSource:
+    from fofa.data.folder import FolderSource
+
+    return FolderSource(
+        options.spec.partition(":")[0],
+        options.spec,
+        options.folder,
+        train_fraction=options.train_fraction,
+        seed=options.seed,
+        device=options.device,
+        workers=options.workers,
+    )
+
+
 DATA_SETS: dict[str, Callable[[OpenOptions], DataSource]] = {
     "shapes": _open_shapes,
     "cifar10": _open_cifar10,
+    "folder": _open_folder,
+    "imagenet": _open_folder,
 }
