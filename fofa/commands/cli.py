@@ -6,13 +6,21 @@ standard error), 130 interrupted.
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
 
 from fofa.errors import UserError
+
+LISTS = {
+    "--resolutions": re.compile(r"[0-9,]+", re.ASCII),
+    "--architectures": re.compile(r"[0-9x+,@-]*@[0-9x+,@-]*", re.ASCII),
+}
+"""Options that take a list, and what a further item of it looks like."""
 
 
 def make_app(help_text: str) -> typer.Typer:
@@ -31,13 +39,27 @@ def stderr_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def joined_lists(arguments: Sequence[str]) -> list[str]:
+    """`--resolutions 128 160` as `--resolutions 128,160`: lists may be written with spaces, too."""
+    joined: list[str] = []
+    item: re.Pattern[str] | None = None
+    for argument in arguments:
+        if item is not None and item.fullmatch(argument) and joined[-1] not in LISTS:
+            joined[-1] += f",{argument}"
+            continue
+        if not (joined and joined[-1] in LISTS):
+            item = LISTS.get(argument)
+        joined.append(argument)
+    return joined
+
+
 def run_app(app: typer.Typer, name: str, **options: Any) -> NoReturn:
     """Run `app` as the program `name` and exit with its code.
 
     A `UserError` or an operating-system error on a named file becomes one line and exit code 2.
     """
     try:
-        app(prog_name=name, **options)
+        app(args=joined_lists(sys.argv[1:]), prog_name=name, **options)
     except UserError as error:
         _fail(name, str(error))
     except BrokenPipeError:

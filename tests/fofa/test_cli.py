@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from fofa.commands.cli import joined_lists
+
 PROGRAM = """
 import sys
 from fofa.commands.cli import make_app, run_app
@@ -57,3 +59,19 @@ def test_wrong_options_exit_with_2() -> None:
     )
     assert done.returncode == 2
     assert "--tpyo" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("run --resolutions 128 160 --out f", "run --resolutions 128,160 --out f"),
+        ("run --resolutions 128,160 --out f", "run --resolutions 128,160 --out f"),
+        ("--resolutions 128 run 160", "--resolutions 128 run 160"),
+        ("--architectures 22222@128 3x4+5x6@160 run", "--architectures 22222@128,3x4+5x6@160 run"),
+        ("--resolutions 96 128 160 --seed 1 2", "--resolutions 96,128,160 --seed 1 2"),
+        ("--resolutions", "--resolutions"),
+        ("--seed 1 --limit 20", "--seed 1 --limit 20"),
+    ],
+)
+def test_lists_may_be_written_with_spaces(typed: str, meant: str) -> None:
+    assert joined_lists(typed.split()) == meant.split()
