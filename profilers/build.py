@@ -12,7 +12,7 @@ from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
 from fofa.latency import DeviceRecord, Lut, LutEntry
 from fofa.space import NetworkConfig, SearchSpace
-from profilers.calibrate import calibrate
+from profilers.calibrate import Timings, calibrate
 from profilers.devices import Device
 from profilers.environment import capture_environment, live_state
 from profilers.instruments import Instruments
@@ -21,8 +21,9 @@ from profilers.plugin import MeasuringPlugin, PluginOptions, Session, TablePlugi
 from profilers.samples import PartialFile, partial_path, samples_path, write_samples
 from profilers.settings import MeasureSettings
 from profilers.stability import is_disturbed, judge
+from profilers.statistics import Summary
 from profilers.validate import noise_percent, validation_record
-from profilers.workload import Workload, plan_workload
+from profilers.workload import Item, Workload, plan_workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,34 +137,25 @@ def build_lut(
 ) -> Lut:
     """The table that follows from a measurement: calibrated, validated and judged."""
     summaries = measurement.summaries
-    entries, calibrations = [], {}
-    for resolution in request.space.resolutions:
-        blocks = workload.of("block", resolution)
-        calibrated = calibrate(
-            {item.blocks[0]: summaries[item.name].median_ms for item in blocks},
-            [
-                (item.blocks, summaries[item.name].median_ms)
-                for item in workload.of("calibration", resolution)
-            ],
-        )
-        calibrations[str(resolution)] = calibrated.calibration
-        for item in blocks:
-            key, summary = item.key, summaries[item.name]
-            entries.append(
-                LutEntry(
-                    resolution=resolution,
-                    position=key.position,
-                    stage=key.stage,
-                    block=key.block,
-                    kernel=key.kernel,
-                    expand=key.expand,
-                    shape=item.blocks[0].shape(),
-                    latency_ms=calibrated.block_ms[item.blocks[0]],
-                    alone_ms=summary.median_ms,
-                    mad_ms=summary.mad_ms,
-                    samples=summary.samples,
-                )
+    calibrated = calibrate(
+        {
+            resolution: Timings(
+                {
+                    item.blocks[0]: summaries[item.name].median_ms
+                    for item in workload.of("block", resolution)
+                },
+                [
+                    (item.blocks, summaries[item.name].median_ms)
+                    for item in workload.of("calibration", resolution)
+                ],
             )
+            for resolution in request.space.resolutions
+        }
+    )
+    entries = [
+        entry(item, summaries[item.name], calibrated[item.resolution].block_ms[item.blocks[0]])
+        for item in workload.of("block")
+    ]
     repeats = repeated_ms(workload, measurement)
     networks = [summaries[item.name] for item in workload.items if item.architecture]
     lut = Lut(
@@ -176,7 +168,7 @@ def build_lut(
         protocol=session.protocol,
         space=SpaceRecord.of(request.space),
         entries=entries,
-        calibration=calibrations,
+        calibration={str(size): fit.calibration for size, fit in calibrated.items()},
         stability=judge(measurement.used, measurement.drift, networks, noise_percent(repeats)),
         created=_now(),
     )
@@ -187,6 +179,24 @@ def build_lut(
         repeats,
     )
     return lut.model_copy(update={"validation": validation})
+
+
+def entry(item: Item, alone: Summary, latency_ms: float) -> LutEntry:
+    """The table's entry of a block: as timed alone, and its share of a network."""
+    key = item.key
+    return LutEntry(
+        resolution=item.resolution,
+        position=key.position,
+        stage=key.stage,
+        block=key.block,
+        kernel=key.kernel,
+        expand=key.expand,
+        shape=item.blocks[0].shape(),
+        latency_ms=latency_ms,
+        alone_ms=alone.median_ms,
+        mad_ms=alone.mad_ms,
+        samples=alone.samples,
+    )
 
 
 def repeated_ms(workload: Workload, measurement: Measurement) -> list[tuple[float, float]]:

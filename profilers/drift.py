@@ -20,6 +20,8 @@ from profilers.statistics import running_median
 
 WINDOW = 15
 """Visits per smoothed value; some 0.2 s of a measurement. One alone is as noisy as its item."""
+CANARY_WINDOW = 5
+"""The same for the canary's own course, which has fewer visits."""
 ITERATIONS = 4
 """An item's median and the drift depend on each other; they settle within two or three turns."""
 
@@ -89,5 +91,5 @@ def _rows_by_item(visits: Sequence[Visit]) -> dict[str, np.ndarray]:
 
 def _spread_percent(log_values: np.ndarray) -> float:
     """5th to 95th percentile of the smoothed course of logarithms, in percent."""
-    low, high = np.percentile(running_median(log_values, WINDOW), [5, 95])
+    low, high = np.percentile(running_median(log_values, CANARY_WINDOW), [5, 95])
     return float(100 * (np.exp(high - low) - 1))

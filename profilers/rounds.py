@@ -25,6 +25,8 @@ PROFILE_RUNS = 10
 PROFILE_ITEMS = 40
 PROFILE_PASSES = 2
 TAIL_RUNS = 4
+MIN_CANARIES = 4
+"""Visits of the canary in a round, at least."""
 STEADY_RATIO = 1.015
 STEADY_SECONDS = 5.0
 STEADY_WINDOW = 10
@@ -99,7 +101,7 @@ def make_plan(
     }
     canary_ms = float(np.median([canary.run() for _ in range(3)])) * (warmup + settings.min_samples)
     visit_ms = sum(ms * (warmup + samples[name]) for name, ms in typical.items())
-    num_canaries = max(1, round(visit_ms / 1e3 / settings.canary_seconds))
+    num_canaries = max(MIN_CANARIES, round(visit_ms / 1e3 / settings.canary_seconds))
     round_seconds = (visit_ms + num_canaries * canary_ms) / 1e3
     rounds = int((deadline - clock()) / round_seconds)
     return SchedulePlan(
