@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -43,16 +44,25 @@ def load_weights(network: nn.Module, path: Path) -> None:
     network.load_state_dict(state)
 
 
-def check_state(network: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
-    """Raise `UserError` unless `state` has exactly the network's keys and shapes."""
+def check_state(
+    network: nn.Module,
+    state: Mapping[str, torch.Tensor],
+    source: str,
+    names: Mapping[str, str] | None = None,
+) -> None:
+    """Raise `UserError` unless `state` has exactly the network's keys and shapes.
+
+    `names` gives the names that keys have in the source, where these are others.
+    """
     own = network.state_dict()
+    called = {key: (names or {}).get(key, key) for key in own}
     faults = [
-        _listed("missing", sorted(own.keys() - state.keys())),
+        _listed("missing", sorted(called[key] for key in own.keys() - state.keys())),
         _listed("left over", sorted(state.keys() - own.keys())),
         _listed(
             "of another shape",
             [
-                f"{key} ({list(state[key].shape)}, expected {list(own[key].shape)})"
+                f"{called[key]} ({list(state[key].shape)}, expected {list(own[key].shape)})"
                 for key in sorted(own.keys() & state.keys())
                 if own[key].shape != state[key].shape
             ],

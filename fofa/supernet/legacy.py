@@ -1,0 +1,192 @@
+"""Checkpoints of OFA and CompOFA as supernets: their key names, old and new.
+
+Blocks are numbered through there (`blocks.0` is the first one, then four to a stage). Newer files
+double some names (`conv.conv.weight`), older ones do not. Statistics' counters are dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from fofa.errors import UserError
+from fofa.files import explain
+from fofa.space import DEPTHS, NetworkConfig
+from fofa.space.subnet import NUM_STAGES, STAGE_KERNELS
+from fofa.supernet.config import SupernetConfig
+from fofa.supernet.model import Supernet
+from fofa.supernet.weights import check_state
+
+MAX_DEPTH = max(DEPTHS)
+NORM_KEYS = ("weight", "bias", "running_mean", "running_var")
+WIDTH_STEPS = [step / 20 for step in range(2, 81)]  # 0.1 to 4.0, of which 1.0 and 1.2 are known
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by their names, without doubled names and counters.
+
+    Raises:
+        UserError: if the file cannot be read, needs unpickling of other things than tensors, or
+            holds no state dictionary.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
+    except Exception as error:  # torch raises many kinds for a foreign file
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{path}: not a checkpoint of tensors: {reason[:120]}") from None
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not state:
+        raise UserError(f"{path}: expected a dictionary with `state_dict`")
+    if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        raise UserError(f"{path}: expected a dictionary of tensors by name")
+    return {
+        modern_name(key): tensor.float()
+        for key, tensor in state.items()
+        if not key.endswith("num_batches_tracked")
+    }
+
+
+def modern_name(key: str) -> str:
+    """A key without doubled names (`.bn.bn.` -> `.bn.`) and without a wrapper's `module.`."""
+    return re.sub(r"\b(conv|bn|linear)\.\1\.", r"\1.", key.removeprefix("module."))
+
+
+def legacy_names(supernet: Supernet) -> dict[str, str]:
+    """For each key of a supernet, but for counters, its name in a checkpoint of OFA or CompOFA."""
+    names = _convolution("stem.conv", "first_conv") | _norm("stem.bn", "first_conv")
+    names |= _block("first", 0, expands=False, squeezes=False)
+    for stage in range(NUM_STAGES):
+        for index in range(MAX_DEPTH):
+            ours, number = f"stages.{stage}.{index}", 1 + stage * MAX_DEPTH + index
+            block = supernet.block(stage + 1, index)
+            names |= _block(ours, number, expands=True, squeezes=block.squeeze is not None)
+            if supernet.transforms is not None:
+                theirs = f"blocks.{number}.mobile_inverted_conv.depth_conv.conv"
+                names[f"transforms.{stage}.{index}.to5"] = f"{theirs}.7to5_matrix"
+                names[f"transforms.{stage}.{index}.to3"] = f"{theirs}.5to3_matrix"
+    names |= _convolution("head.expand", "final_expand_layer")
+    names |= _norm("head.expand_bn", "final_expand_layer")
+    names |= _convolution("head.mix", "feature_mix_layer")
+    for part in ("weight", "bias"):
+        names[f"head.classifier.{part}"] = f"classifier.linear.{part}"
+    return names
+
+
+def detect_config(state: dict[str, Tensor], source: str) -> SupernetConfig:
+    """The supernet that a checkpoint's tensors describe.
+
+    Transforms make it OFA's elastic space; 7x7 kernels without them CompOFA's, which takes their
+    centre; kernels of 3 and 5 the fixed ones of the paper.
+
+    Raises:
+        UserError: if a telling tensor is missing, or the shapes are of no network of this family.
+    """
+    depthwise = "blocks.{}.mobile_inverted_conv.depth_conv.conv.weight"
+    firsts = [depthwise.format(1 + stage * MAX_DEPTH) for stage in range(NUM_STAGES)]
+    telling = [*firsts, "first_conv.conv.weight", "final_expand_layer.conv.weight"]
+    telling += ["feature_mix_layer.conv.weight", "classifier.linear.weight"]
+    missing = [key for key in telling if key not in state]
+    if missing:
+        raise UserError(
+            f"{source}: not a checkpoint of OFA's or CompOFA's MobileNetV3: missing "
+            f"{', '.join(missing[:4])}{_more(missing)}; left over "
+            f"{', '.join(sorted(state)[:3])}{_more(list(state), 3)}"
+        )
+    kernels = tuple(int(state[key].shape[-1]) for key in firsts)
+    transforms = any(key.endswith("7to5_matrix") for key in state)
+    if transforms:
+        kind, mode = "elastic", "transform"
+    else:
+        kind, mode = "compound", "fixed" if kernels == STAGE_KERNELS else "centre"
+    try:
+        return SupernetConfig.model_validate(
+            {
+                "kind": kind,
+                "kernel_mode": mode,
+                "max_kernels": kernels,
+                "width_mult": _detect_width(state, source),
+                "num_classes": state["classifier.linear.weight"].shape[0],
+            }
+        )
+    except ValidationError as error:
+        raise UserError(f"{source}: not a supernet of this family: {explain(error)}") from None
+
+
+def import_supernet(path: Path) -> Supernet:
+    """The supernet of a checkpoint of OFA or CompOFA, in evaluation mode.
+
+    Raises:
+        UserError: listing what is missing, left over or of another shape.
+    """
+    state = read_checkpoint(path)
+    supernet = Supernet(detect_config(state, str(path)))
+    names = legacy_names(supernet)
+    expected = {theirs: ours for ours, theirs in names.items()}
+    renamed = {expected.get(key, key): tensor for key, tensor in state.items()}
+    own = supernet.state_dict()
+    counters = {key: own[key] for key in own if key.endswith("num_batches_tracked")}
+    check_state(supernet, renamed | counters, str(path), names)
+    supernet.load_state_dict(renamed | counters)
+    return supernet.eval()
+
+
+def _detect_width(state: dict[str, Tensor], source: str) -> float:
+    """The width multiplier; 1.0 first, where several round to the same channels."""
+    head = state["final_expand_layer.conv.weight"]
+    found = (
+        state["first_conv.conv.weight"].shape[0],
+        head.shape[1],
+        head.shape[0],
+        state["feature_mix_layer.conv.weight"].shape[0],
+    )
+    for width in sorted(WIDTH_STEPS, key=lambda width: (abs(width - 1.0), width)):
+        network = NetworkConfig(width_mult=width)
+        if found == (
+            network.stem_channels,
+            network.stage_channels[-1],
+            network.head_channels,
+            network.feature_channels,
+        ):
+            return width
+    raise UserError(
+        f"{source}: no width multiplier gives channels {found} of stem, last stage and head"
+    )
+
+
+def _block(ours: str, number: int, *, expands: bool, squeezes: bool) -> dict[str, str]:
+    theirs = f"blocks.{number}.mobile_inverted_conv"
+    names = _convolution(f"{ours}.depthwise", f"{theirs}.depth_conv")
+    names |= _norm(f"{ours}.depthwise_bn", f"{theirs}.depth_conv")
+    names |= _convolution(f"{ours}.project", f"{theirs}.point_linear")
+    names |= _norm(f"{ours}.project_bn", f"{theirs}.point_linear")
+    if expands:
+        names |= _convolution(f"{ours}.expand", f"{theirs}.inverted_bottleneck")
+        names |= _norm(f"{ours}.expand_bn", f"{theirs}.inverted_bottleneck")
+    if squeezes:
+        for layer in ("reduce", "expand"):
+            for part in ("weight", "bias"):
+                names[f"{ours}.squeeze.{layer}.{part}"] = (
+                    f"{theirs}.depth_conv.se.fc.{layer}.{part}"
+                )
+    return names
+
+
+def _convolution(ours: str, theirs: str) -> dict[str, str]:
+    return {f"{ours}.weight": f"{theirs}.conv.weight"}
+
+
+def _norm(ours: str, theirs: str) -> dict[str, str]:
+    return {f"{ours}.{key}": f"{theirs}.bn.{key}" for key in NORM_KEYS}
+
+
+def _more(names: list[str], shown: int = 4) -> str:
+    return f" and {len(names) - shown} more" if len(names) > shown else ""
