@@ -10,6 +10,7 @@ from bench.collect import AccuracySource, Setting
 from bench.constraints import MATCHED_SHARES, Limits
 from fofa.latency import Lut
 
+MANY_SIZES = 6
 SELECTION_NOTE = (
     "In each cell: best top-1 in percent among all architectures within the limit, the architecture"
     " that reaches it and its latency; as in the paper, it is chosen by the accuracy that is shown."
@@ -45,6 +46,18 @@ def protocol_text(lut: Lut) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def short_source(source: str) -> str:
+    """A source without its checksum, which the table itself keeps."""
+    return source.partition(", sha256")[0]
+
+
+def sizes_text(resolutions: Sequence[int]) -> str:
+    """`128, 160 px`, or the number and range of many."""
+    if len(resolutions) <= MANY_SIZES:
+        return f"{', '.join(map(str, resolutions))} px"
+    return f"{len(resolutions)} sizes from {min(resolutions)} to {max(resolutions)} px"
+
+
 def device_title(lut: Lut) -> str:
     """What a device is called in headings, and how its latencies were obtained.
 
@@ -66,7 +79,7 @@ def latency_sentences(lut: Lut) -> list[str]:
     if lut.method == "published":
         sentences = [
             f"Latency of {name}: published table, not measured here"
-            f"{f' (source: {lut.source})' if lut.source else ''}; {how}."
+            f"{f' (source: {short_source(lut.source)})' if lut.source else ''}; {how}."
         ]
     elif lut.method == "estimated":
         sentences = [
@@ -118,13 +131,12 @@ def accuracy_sentence(setting: Setting, sources: Sequence[AccuracySource]) -> st
     """On which data accuracy was measured, after which training."""
     tables = [source.table for source in sources]
     preset = f" (preset {setting.preset})" if setting.preset else ""
-    sizes = ", ".join(str(resolution) for resolution in setting.resolutions)
     trained = _joined(
         f"{table.training.train_images:,}" for table in tables if table.training.train_images
     )
     return (
         f"Accuracy: measured on {setting.test_images:,} {setting.split} images of "
-        f"{setting.dataset}{preset} at {sizes} px"
+        f"{setting.dataset}{preset} at {sizes_text(setting.resolutions)}"
         f"{f', trained on {trained} images' if trained else ''}"
         f"{_scale_text(tables)}. The paper's numbers are of {paper.DATASET}."
     )

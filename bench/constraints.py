@@ -8,6 +8,7 @@ have on the Note10, so that a limit is as strict on one device as on the other.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -58,11 +59,11 @@ def parse_constraints(text: str | None) -> Constraints:
         return Constraints("paper")
     if text == "matched":
         return Constraints("matched")
-    try:
-        values = sorted({float(part) for part in text.split(",")})
-    except ValueError:
-        values = []
-    if not values or not all(math.isfinite(value) and value > 0 for value in values):
+    parts = [part.strip() for part in text.split(",")]
+    number = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?|\.[0-9]{1,9}", re.ASCII)
+    known = all(number.fullmatch(part) for part in parts)
+    values = sorted({float(part) for part in parts}) if known else []
+    if not values or values[0] <= 0:
         raise UserError(
             f"constraints {text!r}: expected paper, matched, or limits in ms such as 15,20,25.5"
         )

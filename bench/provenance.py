@@ -71,7 +71,7 @@ def _lut(source: LutSource, out: Path) -> Source:
             (
                 "Space",
                 f"{lut.space.kind}, width {lut.space.width_mult:g}, "
-                f"{', '.join(map(str, lut.space.resolutions))} px, {len(lut.entries)} blocks",
+                f"{captions.sizes_text(lut.space.resolutions)}, {len(lut.entries)} blocks",
             ),
             (
                 "Error on held-out networks",
@@ -113,7 +113,7 @@ def _accuracy(source: AccuracySource, out: Path) -> Source:
             (
                 "Space",
                 f"{table.space.kind}, width {table.space.width_mult:g}, "
-                f"{', '.join(map(str, table.space.resolutions))} px, "
+                f"{captions.sizes_text(table.space.resolutions)}, "
                 f"{len(table.architectures)} architectures",
             ),
             ("Epochs", f"{training.epochs:g}"),

@@ -57,10 +57,21 @@ def test_shares_are_those_of_the_note10_table() -> None:
     assert tuple(int(np.sum(latencies <= limit)) for limit in (15, 20, 25, 30)) == NOTE10_WITHIN
 
 
-@pytest.mark.parametrize("text", ["", "fast", "15,,20", "15;20", "-1", "0", "nan", "inf", "1e999"])
+@pytest.mark.parametrize(
+    "text", ["", "fast", "15,,20", "15;20", "-1", "0", "nan", "inf", "1e999", "1_5", "１５"]
+)
 def test_wrong_constraints_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="expected paper, matched, or limits"):
         parse_constraints(text)
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_limits_or_refused(text: str) -> None:
+    try:
+        found = parse_constraints(text)
+    except UserError:
+        return
+    assert all(0 < value < 1e9 for value in found.values_ms)
 
 
 def test_lists_are_sorted_and_freed_of_doubles() -> None:
