@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import resource
 import sys
 import time
@@ -48,8 +49,12 @@ class CostMeter:
         )
 
 
+@functools.cache
 def device_name(device: torch.device) -> str:
-    """The name of the GPU, or of the processor with the number of threads used."""
+    """The name of the GPU, or of the processor with the number of threads used.
+
+    Asked once: finding out the processor's name takes about a second.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     from cpuinfo import get_cpu_info

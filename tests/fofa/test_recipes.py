@@ -1,0 +1,145 @@
+"""Recipes: every registered one is what the design's table says, and plans keep its proportions."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fofa.errors import UserError
+from fofa.recipes import LARGEST, LARGEST_7X7, RECIPES, SMALLEST, Phase, get_recipe
+from fofa.train.plan import TrainPlan
+
+EPOCHS = {
+    "ofa": 605,
+    "compofa": 330,
+    "fofa-n3": 185,
+    "fofa-n4": 185,
+    "fofa-n4-300": 300,
+    "sandwich": 185,
+}
+# (name, warm-up epochs, epochs, subnets per step, learning rate per 2048 images)
+PHASES = {
+    "ofa": [
+        ("teacher", 0, 180, 1, 2.6),
+        ("kernel", 5, 120, 1, 2.6),
+        ("depth-1", 0, 25, 2, 0.08),
+        ("depth-2", 5, 120, 2, 0.24),
+        ("expand-1", 0, 25, 4, 0.08),
+        ("expand-2", 5, 120, 4, 0.24),
+    ],
+    "compofa": [
+        ("teacher", 0, 180, 1, 2.6),
+        ("compound-1", 0, 25, 4, 0.08),
+        ("compound-2", 5, 120, 4, 0.24),
+    ],
+    "fofa-n3": [("warmup", 5, 0, 1, 2.6), ("distillation", 0, 180, 3, 2.6)],
+    "fofa-n4": [("warmup", 5, 0, 1, 2.6), ("distillation", 0, 180, 4, 2.6)],
+    "fofa-n4-300": [("warmup", 5, 0, 1, 2.6), ("distillation", 0, 295, 4, 2.6)],
+    "sandwich": [("warmup", 5, 0, 1, 2.6), ("distillation", 0, 180, 4, 2.6)],
+}
+
+
+def plan(name: str, scale: float = 1.0, steps_per_epoch: int = 10) -> TrainPlan:
+    return TrainPlan.of(
+        get_recipe(name),
+        resolutions=(24, 32),
+        seed=3,
+        steps_per_epoch=steps_per_epoch,
+        global_batch=256,
+        epoch_scale=scale,
+    )
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_is_the_table_s(name: str) -> None:
+    recipe = get_recipe(name)
+    assert recipe.name == name
+    assert recipe.epochs == EPOCHS[name]
+    assert [
+        (p.name, p.warmup_epochs, p.epochs, p.num_subnets, p.learning_rate) for p in recipe.phases
+    ] == PHASES[name]
+    assert recipe.clip_norm == (None if name in ("ofa", "compofa") else 1.0)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("scale", [1.0, 0.1, 0.003])
+def test_scaled_plans_keep_the_proportions(name: str, scale: float) -> None:
+    made = plan(name, scale)
+    total = EPOCHS[name] * scale * 10
+    assert made.num_steps == pytest.approx(total, abs=max(1, len(made.phases)))
+    assert [p.first_step for p in made.phases[1:]] == [p.steps.stop for p in made.phases[:-1]]
+    for phase in made.phases:
+        assert phase.num_steps >= 1
+        wanted = phase.phase.total_epochs * scale * 10
+        assert phase.num_steps == pytest.approx(wanted, abs=len(made.phases))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_learning_rates_rise_linearly_and_fall_as_a_cosine(name: str) -> None:
+    for phase in plan(name).phases:
+        rates = [phase.learning_rate(step) for step in phase.steps]
+        peak = phase.phase.learning_rate * 256 / 2048
+        assert max(rates) == pytest.approx(peak)
+        warm = phase.warmup_steps
+        assert warm == phase.phase.warmup_epochs * 10
+        rises = [after - before for before, after in itertools.pairwise(rates[:warm])]
+        assert all(rise == pytest.approx(peak / warm) for rise in rises)
+        falling = rates[warm:]
+        assert falling == sorted(falling, reverse=True)
+        if falling:
+            assert falling[0] == pytest.approx(peak)
+            assert falling[len(falling) // 2] == pytest.approx(peak / 2)
+            assert falling[-1] < 0.01 * peak
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@given(step=st.integers(0, 10**6))
+@settings(max_examples=15, deadline=None)
+def test_every_drawn_subnet_belongs_to_its_phase(name: str, step: int) -> None:
+    made = plan(name, 0.5)
+    step %= made.num_steps
+    phase, draw = made.phase_at(step).phase, made.draw(step)
+    assert draw == plan(name, 0.5).draw(step)
+    assert draw.resolution == made.resolution(step)
+    assert draw.resolution in (24, 32)
+    assert len(draw.subnets) == phase.num_subnets
+    for which, subnet in zip(phase.anchors, draw.subnets, strict=False):
+        assert subnet == made.recipe.anchor(which)
+    for subnet in draw.subnets[len(phase.anchors) :]:
+        assert phase.choices is not None
+        if phase.choices.kind == "compound":
+            assert subnet.is_compound
+        else:
+            assert set(subnet.depths) <= set(phase.choices.depths)
+            blocks = [block for stage in subnet.stages for block in stage]
+            assert {b.kernel for b in blocks} <= set(phase.choices.kernels)
+            assert {b.expand for b in blocks} <= set(phase.choices.expands)
+
+
+def test_the_full_sized_network_is_7x7_for_teachers_only() -> None:
+    for name in RECIPES:
+        teacher = name in ("ofa", "compofa")
+        assert get_recipe(name).largest == (LARGEST_7X7 if teacher else LARGEST)
+    assert get_recipe("sandwich").anchor("smallest") == SMALLEST
+
+
+def test_draws_differ_between_steps_and_seeds() -> None:
+    made, rng = plan("fofa-n4"), random.Random(0)
+    steps = [rng.randrange(100, 1800) for _ in range(20)]
+    assert len({made.draw(step) for step in steps}) > 15
+
+
+def test_an_unknown_recipe_lists_those_there_are() -> None:
+    with pytest.raises(UserError, match="expected one of ofa, compofa, fofa-n3"):
+        get_recipe("fofa")
+
+
+def test_a_phase_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(ValueError, match="go together"):
+        Phase(name="x", epochs=1, learning_rate=1, num_random=2)
+    with pytest.raises(ValueError, match="largest first"):
+        Phase(name="x", epochs=1, learning_rate=1, anchors=("smallest",), loss="in-place")

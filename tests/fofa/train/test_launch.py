@@ -1,0 +1,182 @@
+"""From options to a finished run, in this process: every recipe, defaults and refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from fofa.errors import UserError
+from fofa.presets import PRESETS
+from fofa.recipes import RECIPES
+from fofa.runs import Run
+from fofa.train import processes, trainer
+from fofa.train.launch import LaunchOptions, launch
+
+Start = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    tiny = LaunchOptions(
+        recipe="fofa-n3",
+        preset="shapes",
+        out=tmp_path / "run",
+        width_mult=0.25,
+        resolutions=(16, 24),
+        batch_size=8,
+        train_fraction=0.02,
+        epoch_scale=0.001,
+        device="cpu",
+        tensorboard=False,
+    )
+
+    def go(**changes: object) -> tuple[int, str]:
+        console = Console(file=StringIO(), width=200)
+        code = launch(replace(tiny, **changes), console)  # type: ignore[arg-type]
+        return code, console.file.getvalue()  # type: ignore[attr-defined]
+
+    return go
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_trains_a_tiny_run(start: Start, tmp_path: Path, recipe: str) -> None:
+    code, text = start(recipe=recipe)
+    assert code == 0, text
+    record = Run.open(tmp_path / "run").record
+    assert (record.recipe, record.status, record.dataset) == (recipe, "finished", "shapes")
+    assert record.training.core_hours
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    names = [phase.name for phase in RECIPES[recipe]().phases]
+    assert list(dict.fromkeys(json.loads(line)["phase"] for line in lines)) == names
+    assert all(name in text for name in names)
+
+
+@pytest.mark.parametrize("recipe", ["fofa-n4", "compofa"])
+def test_one_subnet_at_a_time_trains_alike(start: Start, tmp_path: Path, recipe: str) -> None:
+    start(recipe=recipe, out=tmp_path / "shared", epoch_scale=0.0005)
+    start(recipe=recipe, out=tmp_path / "single", epoch_scale=0.0005, one_at_a_time=True)
+    losses = [
+        json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[-1])["loss"]
+        for name in ("shared", "single")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+def test_tensorboard_files_and_memory_are_recorded(start: Start, tmp_path: Path) -> None:
+    start(tensorboard=True)
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+    last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert last["peak_memory_bytes"] > 1e7
+    assert last["images_per_second"] > 0
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_good_checkpoint(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = trainer.backward_shared
+    calls = []
+
+    def poisoned(*arguments: object, **options: object) -> torch.Tensor:
+        calls.append(1)
+        losses = good(*arguments, **options)  # type: ignore[arg-type]
+        return losses * float("nan") if len(calls) == 4 else losses
+
+    monkeypatch.setattr(trainer, "backward_shared", poisoned)
+    code, text = start(epoch_scale=0.004, checkpoint_steps=1)
+    assert code == 1
+    assert "the loss at step 3 is nan" in " ".join(text.split())
+    record = Run.open(tmp_path / "run").record
+    assert (record.step, record.status) == (3, "running")
+    monkeypatch.undo()
+    assert start(epoch_scale=0.004, checkpoint_steps=1)[0] == 0
+
+
+def test_weights_that_are_no_numbers_are_never_saved(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = trainer.backward_shared
+
+    def poisoned(supernet: torch.nn.Module, *arguments: object, **options: object) -> torch.Tensor:
+        losses = good(supernet, *arguments, **options)  # type: ignore[arg-type]
+        for parameter in supernet.parameters():
+            if parameter.grad is not None:
+                parameter.grad.fill_(float("inf"))
+        return losses
+
+    monkeypatch.setattr(trainer, "backward_shared", poisoned)
+    code, text = start(recipe="ofa", checkpoint_steps=1)
+    assert code == 1
+    assert "not finite" in text
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": "best"}, "recipe 'best': expected one of"),
+        ({"preset": "big"}, "preset 'big': expected one of"),
+        ({"preset": "imagenet"}, "has no data of its own; name it, such as --data imagenet:DIR"),
+        ({"data": "cifar10:x"}, "preset shapes is for shapes, not for 'cifar10:x'"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 10**6}, "fewer than the 1000000 of one step"),
+        ({"epoch_scale": float("nan")}, "epoch_scale"),
+        ({"epoch_scale": 0.0}, "epoch_scale"),
+        ({"train_fraction": 2.0}, "train_fraction"),
+        ({"width_mult": -1.0}, "width_mult"),
+        ({"resolutions": (24, 24)}, "each once"),
+        ({"resolutions": (4,)}, "8 to 4096 px"),
+        ({"crop": "round"}, "crop"),
+        ({"precision": "fp8"}, "precision"),
+        ({"device": "tpu"}, "expected auto, cpu, cuda"),
+    ],
+)
+def test_wrong_options_are_one_clear_line(
+    start: Start, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        start(**changes)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_missing_gpu_is_said(start: Start) -> None:
+    with pytest.raises(UserError, match="no GPU that torch can use"):
+        start(device="cuda")
+
+
+def test_a_folder_that_holds_another_kind_of_run_is_left_alone(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="was not trained here"):
+        start()
+
+
+def test_an_out_that_is_a_file_is_said(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(UserError, match="cannot make this folder"):
+        start()
+
+
+def test_presets_are_usable_as_they_are() -> None:
+    for name, preset in PRESETS.items():
+        assert preset.name == name
+        assert preset.resolutions == tuple(sorted(preset.resolutions))
+        assert preset.data is None or preset.data.partition(":")[0] in preset.data_sets
+    assert PRESETS["cifar10-small"].proxy is not None
+
+
+def test_one_process_is_its_own_main_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    place = processes.find_place("cpu")
+    assert (place.rank, place.world_size, place.is_main) == (0, 1, True)
