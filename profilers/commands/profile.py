@@ -110,7 +110,7 @@ def profile(
         source=source,
         extra=parse_extra(option or []),
     )
-    settings = MeasureSettings(seed=seed, budget_seconds=budget_seconds)
+    settings = measure_settings(seed, budget_seconds)
     if network is not None:
         table = Lut.read(lut) if lut else None
         timing = profile_network(network, table, device, plugin, chosen, settings, architecture)
@@ -282,6 +282,18 @@ def network_config(width_mult: float, num_classes: int) -> NetworkConfig:
     """
     try:
         return NetworkConfig(width_mult=width_mult, num_classes=num_classes)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def measure_settings(seed: int, budget_seconds: float) -> MeasureSettings:
+    """How much is measured.
+
+    Raises:
+        UserError: if a value is out of range.
+    """
+    try:
+        return MeasureSettings(seed=seed, budget_seconds=budget_seconds)
     except ValueError as error:
         raise UserError(str(error)) from None
 

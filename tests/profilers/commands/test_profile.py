@@ -1,0 +1,227 @@
+"""`fofa-profile` as a person has it: real processes, real runtimes, exact exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
+import pytest
+
+from fofa.latency import Lut
+from fofa.space import NetworkConfig, network_blocks, parse_subnet
+from profilers.onnx_graph import build_model
+from profilers.samples import partial_path
+
+COMMAND = [sys.executable, "-m", "profilers.commands.profile"]
+TINY = ["--resolutions", "32", "--width-mult", "0.25", "--num-classes", "10"]
+QUICK = [*TINY, "--budget-seconds", "1"]
+NOTE10 = Path(__file__).resolve().parents[4] / "shared" / "data" / "note10"
+
+
+def profile(*arguments, code=0, cwd=None):
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=120
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("measured")
+    out = folder / "cpu.json"
+    done = profile("--device", "epyc7763", "--out", out, *QUICK, cwd=folder)
+    return out, done
+
+
+def test_a_table_is_measured_written_and_summed_up(measured):
+    out, done = measured
+    lut = Lut.read(out)
+    assert lut.device.requested == "epyc7763"
+    assert lut.device.matches is ("EPYC 7763" in lut.device.measured_on["cpu"]["model"])
+    assert lut.validation is not None
+    assert lut.stability is not None
+    for text in ("error", "noise", "stable", "cpu.json", "Kendall tau"):
+        assert text in done.stdout
+    if not lut.device.matches:
+        assert "warning: epyc7763 expects an AMD EPYC 7763 CPU" in " ".join(done.stderr.split())
+
+
+def test_the_samples_stay_and_the_partial_file_goes(measured):
+    out, _ = measured
+    assert (out.parent / Lut.read(out).raw_samples).exists()
+    assert not partial_path(out).exists()
+
+
+def test_require_match_stops_before_anything_is_written(tmp_path, measured):
+    if Lut.read(measured[0]).device.matches:
+        pytest.skip("this machine is an EPYC 7763")
+    out = tmp_path / "t.json"
+    done = profile("--device", "epyc7763", "--out", out, "--require-match", *QUICK, code=2)
+    assert "--require-match" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_strict_is_1_exactly_where_the_table_says_unstable(tmp_path):
+    out = tmp_path / "t.json"
+    done = subprocess.run(
+        [*COMMAND, "--device", "cpu", "--out", out, "--strict", "--json", *QUICK],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    stability = Lut.read(out).stability
+    assert done.returncode == (0 if stability.stable else 1)
+    assert json.loads(done.stdout)["stability"] == stability.model_dump()
+
+
+def test_load_beside_it_makes_it_unstable(tmp_path):
+    out = tmp_path / "t.json"
+    burners = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(os.cpu_count() or 1)
+    ]
+    try:
+        profile("--device", "cpu", "--out", out, "--strict", *QUICK, code=1)
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+    stability = Lut.read(out).stability
+    assert not stability.stable
+    assert any("other programs used the CPU" in reason for reason in stability.reasons)
+
+
+def test_a_killed_run_resumes(tmp_path):
+    out = tmp_path / "t.json"
+    command = [*COMMAND, "--device", "cpu", "--out", str(out), *TINY, "--budget-seconds", "60"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    partial, deadline = partial_path(out), time.monotonic() + 60
+    while not (partial.exists() and partial.read_bytes().count(b"\n") >= 4):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = partial.read_bytes().count(b"\n") - 1
+    assert not out.exists()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    facts = Lut.read(out).device.measured_on["measurement"]
+    assert facts["resumed_rounds"] == finished
+    assert facts["rounds"] > finished
+    assert not partial.exists()
+
+
+@pytest.mark.skipif(not NOTE10.is_dir(), reason="OFA's Note10 tables are not beside this checkout")
+def test_published_tables_are_imported(tmp_path):
+    out = tmp_path / "note10.json"
+    profile("--device", "note10", "--source", NOTE10, "--out", out)
+    lut = Lut.read(out)
+    assert lut.method == "published"
+    assert lut.space.resolutions[0] == 160
+    assert len(lut.space.resolutions) == 17
+    profile("--device", "note10", "--source", NOTE10, "--out", out, "--resolutions", "192,160")
+    assert Lut.read(out).space.resolutions == [160, 192]
+    done = profile(
+        "--device", "note10", "--source", NOTE10, "--out", out, "--resolutions", "128", code=2
+    )
+    assert "128" in done.stderr
+
+
+def test_estimates_are_written_as_such(tmp_path):
+    out = tmp_path / "a100.json"
+    profile("--device", "a100", "--plugin", "roofline", "--out", out)
+    lut = Lut.read(out)
+    assert (lut.method, lut.device.requested, lut.device.matches) == ("estimated", "a100", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give --device and --out"),
+        (["--device", "cpu"], "give --device and --out"),
+        (["--device", "nope", "--out", "t.json"], "unknown device 'nope'"),
+        (["--device", "cpu", "--plugin", "nope", "--out", "t.json"], "unknown plugin 'nope'"),
+        (["--device", "cpu", "--out", "t.json", "--resolutions", "a"], "expected numbers"),
+        (["--device", "cpu", "--out", "t.json", "--resolutions", "1"], "expected 8 to 4096 px"),
+        (["--device", "cpu", "--out", "t.json", "--space", "open"], "compound, elastic"),
+        (["--device", "cpu", "--out", "t.json", "--width-mult", "0"], "width_mult"),
+        (["--device", "cpu", "--out", "t.json", "--width-mult", "nan"], "width_mult"),
+        (["--device", "cpu", "--out", "t.json", "--num-classes", "1"], "at least 2"),
+        (["--device", "cpu", "--out", "t.json", "--threads", "0"], "0 threads"),
+        (["--device", "cpu", "--out", "t.json", "--batch-size", "-1"], "batch size -1"),
+        (["--device", "cpu", "--out", "t.json", "--dtype", "int3"], "dtype 'int3'"),
+        (["--device", "cpu", "--out", "t.json", "--budget-seconds", "nan"], "budget"),
+        (["--device", "cpu", "--out", "t.json", "--option", "x"], "expected NAME=VALUE"),
+        (["--device", "cpu", "--out", "t.json", "--lut", "l.json"], "go with --network"),
+        (["--device", "cpu", "--out", "."], "is a folder"),
+        (["--network", "none.onnx"], "none.onnx"),
+        (["--network", "none.onnx", "--lut", "none.json"], "none.json: no such file"),
+    ],
+)
+def test_what_a_person_gets_wrong_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+    done = profile(*arguments, code=2, cwd=tmp_path)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_list_names_every_device_and_why_some_are_not_here():
+    done = profile("--list", "--json")
+    listing = json.loads(done.stdout)
+    devices = {device["name"]: device for device in listing["devices"]}
+    assert {"epyc7763", "a100", "pascal", "note10", "cpu", "cuda", "tensorrt"} <= set(devices)
+    assert devices["cpu"]["available"]
+    for plugin in listing["plugins"]:
+        assert plugin["available"] or plugin["reason"]
+    assert "onnxruntime" in profile("--list").stdout
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    path = tmp_path_factory.mktemp("network") / "net.onnx"
+    config = NetworkConfig(width_mult=0.25, num_classes=10)
+    onnx.save(build_model(network_blocks(parse_subnet("23432"), 32, config), 1), path)
+    return path
+
+
+def test_one_network_is_timed_and_compared_with_a_table(measured, network):
+    done = profile(
+        "--network", network, "--lut", measured[0], "--architecture", "23432@32", "--json"
+    )
+    timing = json.loads(done.stdout)
+    assert timing["architecture"] == "23432@32"
+    assert timing["latency_ms"] > 0
+    assert timing["noise_percent"] >= 0
+    error = 100 * (timing["predicted_ms"] / timing["latency_ms"] - 1)
+    assert timing["error_percent"] == pytest.approx(error)
+    assert timing["differences"] == []
+
+
+def test_without_a_table_only_the_latency_is_told(network):
+    done = profile("--network", network)
+    assert "latency" in done.stdout
+    assert "table says" not in done.stdout
+
+
+def test_a_network_that_does_not_say_what_it_is_needs_a_name(measured, network):
+    done = profile("--network", network, "--lut", measured[0], code=2)
+    assert "name it with --architecture" in done.stderr
+
+
+def test_a_network_says_itself_what_it_is(tmp_path, measured, network):
+    model = onnx.load(network)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "architecture", "23432@32"
+    onnx.save(model, tmp_path / "named.onnx")
+    done = profile("--network", tmp_path / "named.onnx", "--lut", measured[0])
+    assert "23432@32" in done.stdout
+    assert "table says" in done.stdout

@@ -1,0 +1,96 @@
+"""The CPU plugin with the real runtime."""
+
+import onnx
+import pytest
+
+from fofa.errors import UserError
+from fofa.space import NetworkConfig, Subnet, network_blocks
+from profilers.onnx_graph import build_model
+from profilers.plugin import PluginOptions
+from profilers.plugins.onnxruntime import PLUGIN
+
+SMALL = NetworkConfig(width_mult=0.25, num_classes=10)
+BLOCKS = network_blocks(Subnet.compound((2,) * 5), 32, SMALL)
+
+
+@pytest.fixture
+def session():
+    with PLUGIN.open(PluginOptions()) as opened:
+        yield opened
+
+
+def save(path, batch_size=1, dtype="fp32"):
+    onnx.save(build_model(BLOCKS, batch_size, dtype), path)
+    return path
+
+
+def test_it_says_how_it_measures(session):
+    protocol = session.protocol
+    assert (protocol.plugin, protocol.dtype) == ("onnxruntime", "fp32")
+    assert (protocol.batch_size, protocol.threads) == (1, 1)
+    assert protocol.runtime.startswith("onnxruntime 1.")
+
+
+def test_blocks_networks_and_files_run(session, tmp_path):
+    runners = [
+        session.lower(BLOCKS[:1]),
+        session.lower(BLOCKS),
+        session.load(save(tmp_path / "network.onnx")),
+    ]
+    for runner in runners:
+        assert all(0 < runner.run() < 1000 for _ in range(3))
+        runner.close()
+
+
+def test_options_reach_the_runtime(tmp_path):
+    options = PluginOptions(batch_size=4, threads=2, dtype="fp16")
+    with PLUGIN.open(options) as session:
+        assert session.protocol.batch_size == 4
+        assert session.protocol.threads == 2
+        assert session.lower(BLOCKS).run() > 0
+        assert session.load(save(tmp_path / "n.onnx", 4, "fp16")).run() > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (PluginOptions(dtype="int3"), "dtype 'int3', expected one of fp32, fp16"),
+        (PluginOptions(batch_size=0), "batch size 0"),
+        (PluginOptions(threads=0), "0 threads"),
+        (PluginOptions(source="somewhere"), "takes no source"),
+        (PluginOptions(extra={"turbo": "on"}), "unknown options turbo"),
+    ],
+)
+def test_impossible_options_are_user_errors(options, message):
+    with pytest.raises(UserError, match=message):
+        PLUGIN.open(options)
+
+
+def test_a_file_that_is_no_network_is_a_user_error(session, tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        session.load(tmp_path / "none.onnx")
+    (tmp_path / "junk.onnx").write_bytes(b"\x00junk" * 50)
+    with pytest.raises(UserError, match=r"junk\.onnx: not a network that onnxruntime runs"):
+        session.load(tmp_path / "junk.onnx")
+
+
+def test_a_network_of_another_batch_size_is_refused(session, tmp_path):
+    with pytest.raises(UserError, match="its batch size is 2, asked for is 1"):
+        session.load(save(tmp_path / "two.onnx", 2))
+
+
+def test_a_free_first_axis_is_the_batch(tmp_path):
+    model = build_model(BLOCKS, 1)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.save(model, tmp_path / "free.onnx")
+    with PLUGIN.open(PluginOptions(batch_size=3)) as session:
+        assert session.load(tmp_path / "free.onnx").run() > 0
+
+
+def test_a_free_image_size_is_refused(session, tmp_path):
+    model = build_model(BLOCKS, 1)
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    onnx.save(model, tmp_path / "free.onnx")
+    with pytest.raises(UserError, match="no fixed size"):
+        session.load(tmp_path / "free.onnx")
