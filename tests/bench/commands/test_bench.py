@@ -173,10 +173,6 @@ def test_a_lost_point_fails_the_gate_and_is_named(gated: Path, tmp_path: Path) -
     assert "note10, compofa seed 0, 15 ms" in line
     assert f"was {chosen['top1']:.2f}" in line
     assert f"is {chosen['top1'] - 1:.2f}" in line
-    relaxed = fofa_bench(
-        gated, "--check", "baseline.json", "--accuracy", worse, "--accuracy-tolerance", "1"
-    )
-    assert relaxed.returncode == 0
 
 
 def test_a_slower_device_fails_the_gate_with_annotations(gated: Path, tmp_path: Path) -> None:

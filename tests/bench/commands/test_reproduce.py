@@ -34,23 +34,11 @@ def test_a_dry_run_says_what_remains_and_does_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--preset", "mars"], "preset 'mars'"),
-        (["--preset", "imagenet"], "name it with --data"),
-        (["--preset", "shapes", "--recipes", "nofa"], "recipes 'nofa'"),
-        (["--preset", "shapes", "--seeds", "x"], "seeds 'x'"),
-    ],
-)
-def test_mistakes_are_one_line_and_code_2(
-    tmp_path: Path, arguments: list[str], message: str
-) -> None:
-    done = fofa_reproduce(tmp_path, *arguments)
+def test_a_mistake_is_one_line_and_code_2(tmp_path: Path) -> None:
+    done = fofa_reproduce(tmp_path, "--preset", "mars")
     assert done.returncode == 2
-    assert done.stderr.startswith("fofa-reproduce: ")
+    assert done.stderr.startswith("fofa-reproduce: preset 'mars'")
     assert done.stderr.count("\n") == 1
-    assert message in done.stderr
 
 
 @pytest.mark.slow

@@ -17,7 +17,14 @@ import pytest
 from rich.console import Console
 
 from bench.reproduce.carry_out import carry_out
-from bench.reproduce.plan import Job, Study, parse_recipes, parse_seeds, progress_of
+from bench.reproduce.plan import (
+    Job,
+    Study,
+    checked_preset,
+    parse_recipes,
+    parse_seeds,
+    progress_of,
+)
 from fofa.errors import UserError
 
 EXPECTED = [
@@ -116,6 +123,9 @@ def test_arguments_are_passed_on(study: Study) -> None:
 
 
 def test_choices_are_checked() -> None:
+    assert checked_preset("shapes", None).name == "shapes"
+    with pytest.raises(UserError, match="name it with --data"):
+        checked_preset("imagenet", None)
     assert parse_recipes("sandwich, ofa") == ("ofa", "sandwich")
     assert len(parse_recipes(None)) == 6
     assert parse_seeds("3,0,3") == (3, 0)
