@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,6 @@ from fofa.errors import UserError
 from fofa.space import Architecture, SearchSpace, check_resolutions, parse_architecture
 
 app = make_app("Measure the accuracy of every subnet of a run, or of named architectures.")
-LIST_OPTIONS = ("--architectures", "--resolutions")
 SHOWN = 5
 
 
@@ -163,28 +161,9 @@ def _show(table: AccuracyTable, out: Path) -> None:
     )
 
 
-def join_lists(arguments: list[str]) -> list[str]:
-    """`--architectures A B` as `--architectures A,B`, and the like for resolutions.
-
-    A further value is a word that looks like one (`NAME@SIZE`, or a number), so that a run folder
-    that follows the option is left alone.
-    """
-    joined: list[str] = []
-    in_list = False
-    for argument in arguments:
-        option = argument.split("=")[0] in LIST_OPTIONS
-        value = re.fullmatch(r"[0-9x+,-]+@[0-9]+,?|[0-9]+,?", argument, re.ASCII) is not None
-        if in_list and value and joined[-1].split("=")[0] not in LIST_OPTIONS:
-            joined[-1] = f"{joined[-1].rstrip(',')},{argument}"
-        else:
-            in_list = option or (in_list and value)
-            joined.append(argument)
-    return joined
-
-
 def main() -> None:
     """Entry point of `fofa-eval`."""
-    run_app(app, "fofa-eval", args=join_lists(sys.argv[1:]))
+    run_app(app, "fofa-eval")
 
 
 if __name__ == "__main__":
