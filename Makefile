@@ -25,13 +25,13 @@ $(READY): pyproject.toml constraints.txt
 
 bench: $(READY)  ## profile this CPU, regenerate every table and figure, write reports/
 	$(BIN)/fofa-profile --device epyc7763 --out luts/epyc.json
-	$(BIN)/fofa-bench --tables 2,3,4,5 --figures 4 --out reports
+	$(BIN)/fofa-bench --tables 2,3,4,5,other --figures 1,4 --out reports
 
 test: lint  ## ruff, types and the test suite (under 15 minutes on two cores)
-	$(BIN)/pytest -q -n $(JOBS) -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS) -m 'not slow'
 
 test-all: lint  ## the same with the slow tests: kills, fuzzing, many processes
-	$(BIN)/pytest -q -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS)
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -43,7 +43,7 @@ format: $(READY)  ## format and sort imports
 	$(BIN)/ruff format .
 
 reproduce: $(READY)  ## train and evaluate every recipe: make reproduce PRESET=cifar10
-	$(BIN)/fofa-reproduce --preset $(PRESET)
+	$(BIN)/fofa-reproduce --preset $(PRESET) --download
 
 clean:  ## remove .venv and caches; results stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
