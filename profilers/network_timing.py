@@ -22,8 +22,6 @@ from profilers.validate import noise_percent
 from profilers.workload import Item, Workload, canary_item
 
 CANARY_RESOLUTION = 160
-ROUNDS = 30
-"""Rounds of two networks and their canary; a few hundred runs."""
 METADATA_KEY = "architecture"
 COMPARED = ("plugin", "runtime", "dtype", "batch_size", "threads")
 

@@ -24,11 +24,11 @@ class MeasureSettings:
     """
 
     seed: int = 0
-    calibration_networks: int = 12
+    calibration_networks: int = 16
     validation_networks: int = 8
-    repeats: int = 2
+    repeats: int = 3
     budget_seconds: float = DEFAULT_BUDGET_SECONDS
-    min_rounds: int = 6
+    min_rounds: int = 5
     max_rounds: int = 40
     min_samples: int = 3
     max_samples: int = 8
