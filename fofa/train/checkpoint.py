@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from fofa.errors import UserError
-from fofa.files import FileModel, explain, write_bytes
+from fofa.files import FileModel, write_bytes
 
 CHECKPOINT_PATH = Path("checkpoint", "latest.safetensors")
 
@@ -33,10 +33,10 @@ class CheckpointState(FileModel):
     SCHEMA: ClassVar[str] = "fofa.checkpoint"
     VERSION: ClassVar[int] = 1
 
-    step: int
-    seconds: float
-    core_seconds: float
-    skipped_images: int = 0
+    step: int = Field(ge=0)
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+    core_seconds: float = Field(ge=0, allow_inf_nan=False)
+    skipped_images: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +73,11 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("state", "null"))
+            header = (file.metadata() or {}).get("state", "null")
             tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        state = CheckpointState.model_validate(header)
-    except ValidationError as error:
-        raise UserError(f"{path}: not a checkpoint: {explain(error)}") from None
     except (SafetensorError, ValueError) as error:
         raise UserError(f"{path}: damaged: {error}") from None
+    state = CheckpointState.parse(header, path)
     groups: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         group, _, name = key.partition(".")
