@@ -8,13 +8,15 @@ the spinning ones would take the cores from the one that is being timed.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import numpy_helper
 
 from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
@@ -37,6 +39,7 @@ from profilers.plugin import (
 )
 
 PROVIDER = "CPUExecutionProvider"
+DETACHED_BYTES = 65_536
 INSTALL_HINT = "pip install onnxruntime"
 INPUT_TYPES = {"tensor(float)": "fp32", "tensor(float16)": "fp16"}
 
@@ -108,13 +111,15 @@ class OnnxRuntimeSession(Session):
 
     def lower(self, blocks: Sequence[BlockSpec]) -> Runner:
         model = build_model(blocks, self._batch_size, self._dtype)
-        session = self._open(model.SerializeToString())
+        weights = self._detach_weights(model)
+        session = self._open(model.SerializeToString(), weights)
         values = random_input(input_shape(blocks, self._batch_size), self._dtype)
         return OnnxRuntimeRunner(
             self._runtime,
             session,
             {INPUT_NAME: values},
             {OUTPUT_NAME: np.empty(output_shape(blocks, self._batch_size), values.dtype)},
+            weights,
         )
 
     def load(self, network: Path) -> Runner:
@@ -135,11 +140,30 @@ class OnnxRuntimeSession(Session):
         )
         return OnnxRuntimeRunner(self._runtime, session, inputs, outputs)
 
-    def _open(self, model: bytes | str) -> Any:
+    def _detach_weights(self, model: onnx.ModelProto) -> dict[str, Any]:
+        """Take the large weights out of `model` and return them by name.
+
+        Given apart, they are neither written into a message nor copied out of it: a hundred
+        networks then take half the memory, and less time to open.
+        """
+        weights = {}
+        for weight in model.graph.initializer:
+            if len(weight.raw_data) < DETACHED_BYTES:
+                continue
+            array = numpy_helper.to_array(weight)
+            weights[weight.name] = self._runtime.OrtValue.ortvalue_from_numpy(array)
+            weight.ClearField("raw_data")
+            weight.data_location = onnx.TensorProto.EXTERNAL
+            weight.external_data.add(key="location", value="given")
+        return weights
+
+    def _open(self, model: bytes | str, weights: Mapping[str, Any] | None = None) -> Any:
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        if weights:
+            options.add_external_initializers(list(weights), list(weights.values()))
         options.add_session_config_entry("session.force_spinning_stop", "1")
         return self._runtime.InferenceSession(model, options, providers=[PROVIDER])
 
@@ -171,10 +195,12 @@ class OnnxRuntimeRunner:
         session: Any,
         inputs: dict[str, np.ndarray],
         outputs: dict[str, np.ndarray],
+        weights: Mapping[str, Any] | None = None,
     ) -> None:
         self._session = session
         self._binding = session.io_binding()
-        self._arrays = (inputs, outputs)
+        # The runtime points into these; they must live as long as the session.
+        self._memory = (inputs, outputs, weights)
         for name, array in inputs.items():
             value = runtime.OrtValue.ortvalue_from_numpy(array)
             self._binding.bind_ortvalue_input(name, value)
@@ -189,7 +215,7 @@ class OnnxRuntimeRunner:
 
     def close(self) -> None:
         self._binding = self._session = None
-        self._arrays = ({}, {})
+        self._memory = ({}, {}, None)
 
 
 PLUGIN = OnnxRuntimePlugin()
