@@ -1,0 +1,1 @@
+"""Small experiments that show why the method is as it is."""
