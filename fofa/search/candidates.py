@@ -19,7 +19,7 @@ from fofa.latency import Lut
 from fofa.predictor.model import Predictor
 from fofa.search.costs import latency_costs, macs_costs
 from fofa.space import Architecture, NetworkConfig, SpaceKind
-from fofa.space.encoding import Population, compound_population, encode
+from fofa.space.encoding import Population, compound_architectures, compound_population, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,11 @@ def predict_compound(lut: Lut | None, predictor: Predictor, pairing: Pairing) ->
         UserError: if the table lacks a block.
     """
     population = compound_population(pairing.resolutions)
-    architectures = tuple(population.architecture(row) for row in range(len(population)))
+    architectures = tuple(
+        architecture
+        for resolution in pairing.resolutions
+        for architecture in compound_architectures(resolution)
+    )
     costs = macs_costs(network_config(predictor), pairing.resolutions, kind="compound")
     rows = Candidates(
         architectures=architectures,

@@ -22,7 +22,7 @@ import numpy as np
 
 from fofa.errors import UserError
 from fofa.search.constraints import Constraint, Found, Score, cheapest_within, within_limits
-from fofa.search.local import climb
+from fofa.search.local import race
 from fofa.space.encoding import ABSENT, NUM_CHOICES, NUM_SLOTS, Population
 from fofa.space.network import MAX_DEPTH
 from fofa.space.subnet import DEPTHS, NUM_STAGES
@@ -47,7 +47,7 @@ class EvolutionConfig:
     parent_share: float = 0.25
     mutation_share: float = 0.5
     mutation_probability: float = 0.1
-    surplus: int = 3
+    surplus: int = 2
     climbers: int = 4
 
     def __post_init__(self) -> None:
@@ -90,13 +90,10 @@ def evolve(
         seen = np.sort(np.concatenate((seen, children.keys())))
         population = _join(parents, children)
         scores = np.concatenate((parent_scores, score(children)))
-    finishes = [
-        climb(score, population[row : row + 1], float(scores[row]), constraints)
-        for row in best_of_each_resolution(population, scores, config.climbers)
-    ]
-    best = max(finishes, key=lambda found: found.score)
-    evaluated = len(seen) + sum(found.evaluated for found in finishes)
-    return Found(best.best, best.score, evaluated)
+    chosen = best_of_each_resolution(population, scores, config.climbers)
+    starts = [Found(population[row : row + 1], float(scores[row]), 0) for row in chosen]
+    finish = race(score, starts, constraints)
+    return Found(finish.best, finish.score, len(seen) + finish.evaluated)
 
 
 def random_population(num: int, resolutions: Sequence[int], rng: np.random.Generator) -> Population:

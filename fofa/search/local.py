@@ -19,6 +19,31 @@ from fofa.space.subnet import DEPTHS
 
 MAX_STEPS = 50
 TRADES_SCORED = 128
+LAP, FINALISTS = 2, 2
+"""Steps between two halvings of a race, and how many climb to the end."""
+
+
+def race(score: Score, starts: Sequence[Found], constraints: Sequence[Constraint]) -> Found:
+    """Climb from several architectures at once; the better half goes on after every two steps.
+
+    Args:
+        starts: architectures within the constraints, with their scores.
+
+    Returns:
+        What the last climber reached, or better; `evaluated` counts all climbers' scores.
+    """
+    climbers, evaluated = list(starts), 0
+    while len(climbers) > FINALISTS:
+        reached = [climb(score, c.best, c.score, constraints, max_steps=LAP) for c in climbers]
+        evaluated += sum(found.evaluated for found in reached)
+        # Climbers that met go on as one.
+        distinct = {int(found.best.keys()[0]): found for found in reached}
+        ranked = sorted(distinct.values(), key=lambda found: -found.score)
+        climbers = ranked[: max(FINALISTS, len(climbers) // 2)]
+    reached = [climb(score, c.best, c.score, constraints) for c in climbers]
+    evaluated += sum(found.evaluated for found in reached)
+    best = max(reached, key=lambda found: found.score)
+    return Found(best.best, best.score, evaluated)
 
 
 def climb(

@@ -10,6 +10,7 @@ Imported where it is used, not from `fofa.space`, which stays free of numpy.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 
 from fofa.errors import UserError
 from fofa.space.network import MAX_DEPTH
+from fofa.space.spaces import compound_subnets
 from fofa.space.subnet import (
     DEPTHS,
     EXPAND_OF_DEPTH,
@@ -68,11 +70,14 @@ class Population:
         return Architecture(decode(self.codes[row]), resolution)
 
     def keys(self) -> np.ndarray:
-        """An opaque sortable value (N,) for each row; equal values are equal architectures."""
-        rows = np.empty((len(self), NUM_SLOTS + 2), dtype=np.uint8)
-        rows[:, :NUM_SLOTS] = self.codes
-        rows[:, NUM_SLOTS:] = self.resolution_index.astype("<u2")[:, None].view(np.uint8)
-        return rows.view(f"V{NUM_SLOTS + 2}").ravel()
+        """A 64-bit hash of each row, uint64 (N,): equal for equal architectures.
+
+        Different ones share a hash with a chance of about 2^-64.
+        """
+        return (
+            self.codes @ _MULTIPLIERS[:-1]
+            + self.resolution_index.astype(np.uint64) * _MULTIPLIERS[-1]
+        )
 
 
 def encode(architectures: Iterable[Architecture], resolutions: Sequence[int]) -> Population:
@@ -106,6 +111,12 @@ def decode(codes: np.ndarray) -> Subnet:
     )
 
 
+@functools.cache
+def compound_architectures(resolution: int) -> tuple[Architecture, ...]:
+    """The 243 compound architectures at one resolution, in the order of their names."""
+    return tuple(Architecture(subnet, resolution) for subnet in compound_subnets())
+
+
 def compound_population(resolutions: Sequence[int]) -> Population:
     """Every compound architecture: 243 for each resolution, in the order of their names."""
     options = np.full((NUM_STAGES, len(DEPTHS), MAX_DEPTH), ABSENT, dtype=np.uint8)
@@ -121,4 +132,7 @@ def compound_population(resolutions: Sequence[int]) -> Population:
     )
 
 
+_MULTIPLIERS = np.array(
+    [pow(0x9E3779B97F4A7C15, power, 2**64) for power in range(1, NUM_SLOTS + 2)], dtype=np.uint64
+)
 _PADDING = {depth: bytes([ABSENT] * (MAX_DEPTH - depth)) for depth in DEPTHS}
