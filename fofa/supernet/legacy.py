@@ -24,6 +24,11 @@ from fofa.supernet.weights import check_state
 
 MAX_DEPTH = max(DEPTHS)
 NORM_KEYS = ("weight", "bias", "running_mean", "running_var")
+FIRST_OF_STAGES = [
+    f"blocks.{1 + stage * MAX_DEPTH}.mobile_inverted_conv" for stage in range(NUM_STAGES)
+]
+STAGE_KERNEL_KEYS = [f"{block}.depth_conv.conv.weight" for block in FIRST_OF_STAGES]
+STAGE_OUTPUTS = [f"{block}.point_linear.conv.weight" for block in FIRST_OF_STAGES]
 WIDTH_STEPS = [step / 20 for step in range(2, 81)]  # 0.1 to 4.0, of which 1.0 and 1.2 are known
 
 
@@ -90,10 +95,9 @@ def detect_config(state: dict[str, Tensor], source: str) -> SupernetConfig:
     Raises:
         UserError: if a telling tensor is missing, or the shapes are of no network of this family.
     """
-    depthwise = "blocks.{}.mobile_inverted_conv.depth_conv.conv.weight"
-    firsts = [depthwise.format(1 + stage * MAX_DEPTH) for stage in range(NUM_STAGES)]
-    telling = [*firsts, "first_conv.conv.weight", "final_expand_layer.conv.weight"]
-    telling += ["feature_mix_layer.conv.weight", "classifier.linear.weight"]
+    telling = [*STAGE_KERNEL_KEYS, *STAGE_OUTPUTS, "first_conv.conv.weight"]
+    telling += ["final_expand_layer.conv.weight", "feature_mix_layer.conv.weight"]
+    telling += ["classifier.linear.weight"]
     missing = [key for key in telling if key not in state]
     if missing:
         raise UserError(
@@ -101,7 +105,7 @@ def detect_config(state: dict[str, Tensor], source: str) -> SupernetConfig:
             f"{', '.join(missing[:4])}{_more(missing)}; left over "
             f"{', '.join(sorted(state)[:3])}{_more(list(state), 3)}"
         )
-    kernels = tuple(int(state[key].shape[-1]) for key in firsts)
+    kernels = tuple(int(state[key].shape[-1]) for key in STAGE_KERNEL_KEYS)
     transforms = any(key.endswith("7to5_matrix") for key in state)
     if transforms:
         kind, mode = "elastic", "transform"
@@ -141,24 +145,23 @@ def import_supernet(path: Path) -> Supernet:
 
 def _detect_width(state: dict[str, Tensor], source: str) -> float:
     """The width multiplier; 1.0 first, where several round to the same channels."""
-    head = state["final_expand_layer.conv.weight"]
     found = (
         state["first_conv.conv.weight"].shape[0],
-        head.shape[1],
-        head.shape[0],
+        *(state[key].shape[0] for key in STAGE_OUTPUTS),
+        state["final_expand_layer.conv.weight"].shape[0],
         state["feature_mix_layer.conv.weight"].shape[0],
     )
     for width in sorted(WIDTH_STEPS, key=lambda width: (abs(width - 1.0), width)):
         network = NetworkConfig(width_mult=width)
         if found == (
             network.stem_channels,
-            network.stage_channels[-1],
+            *network.stage_channels,
             network.head_channels,
             network.feature_channels,
         ):
             return width
     raise UserError(
-        f"{source}: no width multiplier gives channels {found} of stem, last stage and head"
+        f"{source}: no width multiplier gives channels {found} of stem, stages and head"
     )
 
 

@@ -20,7 +20,7 @@ class Blocks(nn.Module):
         stem, first, stages, head: the blocks; `stages[s][i]` is block i (from 0) of stage s + 1.
     """
 
-    def __init__(self, subnet: Subnet, config: NetworkConfig, dropout: float) -> None:
+    def __init__(self, subnet: Subnet, config: NetworkConfig, dropout: float = 0.1) -> None:
         super().__init__()
         self.subnet = subnet
         self.network_config = config
@@ -35,7 +35,8 @@ class Blocks(nn.Module):
             )
         )
         self.head = Head(specs[-1], dropout)
-        initialise(self)
+        if not self.stem.conv.weight.is_meta:  # there it has no effect, and takes long
+            initialise(self)
 
     def block(self, stage: int, index: int) -> MBConv:
         """Block `index` (from 0) of `stage` (from 1)."""

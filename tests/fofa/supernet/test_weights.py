@@ -1,0 +1,54 @@
+"""Weights come back as they were; anything else is one clear line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fofa.errors import UserError
+from fofa.supernet.model import Supernet
+from fofa.supernet.weights import load_weights, save_weights
+
+MakeSupernet = Callable[..., Supernet]
+
+
+def test_a_round_trip_keeps_every_bit(make_supernet: MakeSupernet, tmp_path: Path) -> None:
+    path = tmp_path / "run" / "weights.safetensors"
+    supernet, other = make_supernet("transform"), make_supernet("transform")
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    save_weights(supernet, path)
+    load_weights(other, path)
+    for key, value in supernet.state_dict().items():
+        assert torch.equal(value, other.state_dict()[key]), key
+
+
+def test_another_configuration_is_refused(make_supernet: MakeSupernet, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_weights(make_supernet("transform"), path)
+    with pytest.raises(UserError, match=r"left over: transforms\.0\.0\.to3.*of another shape"):
+        load_weights(make_supernet("fixed"), path)
+
+
+def test_missing_keys_are_listed(make_supernet: MakeSupernet, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    state = make_supernet().state_dict()
+    del state["stem.conv.weight"]
+    save_file(state, path)
+    with pytest.raises(UserError, match=r"missing: stem\.conv\.weight$"):
+        load_weights(make_supernet(), path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors at all", b"\xff" * 200])
+def test_a_damaged_file_is_refused(
+    make_supernet: MakeSupernet, tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="not a safetensors file"):
+        load_weights(make_supernet(), path)
+    with pytest.raises(UserError, match="no such file"):
+        load_weights(make_supernet(), tmp_path / "absent")
