@@ -1,0 +1,192 @@
+"""The whole path in Python, for notebooks and scripts.
+
+    from fofa import api
+
+    run = api.open_run("runs/flowers")
+    lut = api.load_lut("luts/laptop.json")
+    table = api.load_accuracy("reports/accuracy/flowers.json")
+    best = api.search(lut, table, max_latency_ms=5.0)
+    network = api.extract(run, best.architecture)
+    network.predict("tulip.jpg")
+    api.export(run, best.architecture, "flowers.onnx")
+
+Functions here only put together what the packages do; everything they raise for a person to mend is
+a `fofa.errors.UserError` of one line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from fofa.accuracy import AccuracyTable
+from fofa.data import DataSource, open_data
+from fofa.errors import UserError
+from fofa.export.classifier import ImageClassifier, Prediction
+from fofa.export.deliver import calibrated_network, deliver
+from fofa.export.formats import DType
+from fofa.export.request import ExportRequest, ExportResult
+from fofa.latency import Lut
+from fofa.predictor.model import Predictor
+from fofa.predictor.model import load_predictor as _load_predictor
+from fofa.runs import Run
+from fofa.search.margin import Margin
+from fofa.search.outcome import Outcome, Row
+from fofa.search.problem import Problem, Target
+from fofa.search.solve import solve
+from fofa.space import Architecture, SpaceKind, parse_architecture
+
+__all__ = [
+    "ImageClassifier",
+    "Outcome",
+    "Prediction",
+    "Row",
+    "export",
+    "extract",
+    "load_accuracy",
+    "load_lut",
+    "load_predictor",
+    "open_run",
+    "pareto_front",
+    "search",
+]
+
+PathLike = str | os.PathLike[str]
+
+
+def open_run(folder: PathLike) -> Run:
+    """A run folder, made by `fofa-train` or `fofa-import`."""
+    return Run.open(Path(folder))
+
+
+def load_lut(path: PathLike) -> Lut:
+    """A device's latency table, made by `fofa-profile`."""
+    return Lut.read(Path(path))
+
+
+def load_accuracy(path: PathLike) -> AccuracyTable:
+    """The accuracies of a run's subnets, made by `fofa-eval`."""
+    return AccuracyTable.read(Path(path))
+
+
+def load_predictor(path: PathLike) -> Predictor:
+    """An accuracy predictor, made by `fofa-predictor`, or OFA's."""
+    return _load_predictor(Path(path))
+
+
+def search(
+    lut: Lut | None,
+    accuracy: AccuracyTable | Predictor,
+    *,
+    max_latency_ms: float | None = None,
+    max_macs: float | None = None,
+    space: SpaceKind = "compound",
+    resolutions: Sequence[int] | None = None,
+    margin: Margin = "none",
+    seed: int = 0,
+) -> Row:
+    """The most accurate network within a limit on latency, multiply-adds, or both.
+
+    Raises:
+        UserError: if no limit is given, the tables do not fit each other, or nothing is within the
+            limit.
+    """
+    if max_latency_ms is None and max_macs is None:
+        raise UserError("give max_latency_ms or max_macs")
+    problem = _problem(lut, accuracy, max_latency_ms, max_macs, space, resolutions, margin, seed)
+    return solve(problem).results[0]
+
+
+def pareto_front(
+    lut: Lut | None,
+    accuracy: AccuracyTable | Predictor,
+    *,
+    space: SpaceKind = "compound",
+    resolutions: Sequence[int] | None = None,
+    seed: int = 0,
+) -> tuple[Row, ...]:
+    """The networks that no other beats in both latency and accuracy, by rising latency.
+
+    Over multiply-adds where there is no latency table. In the elastic space it is the front that
+    the search finds, not a proven one.
+    """
+    problem = _problem(lut, accuracy, None, None, space, resolutions, "none", seed)
+    return solve(problem, pareto=True).pareto
+
+
+def extract(
+    run: Run, architecture: Architecture | str, *, data: DataSource | str | None = None
+) -> ImageClassifier:
+    """One network of a run, ready to classify images.
+
+    Args:
+        data: training images to recalibrate BatchNorm with, as a spec such as `folder:DIR`; by
+            default the run's own. Not used where `fofa-eval` kept the network's statistics.
+    """
+    request = ExportRequest(
+        run=run, architecture=_architecture(architecture), out=Path(), data=_data(run, data)
+    )
+    network, _ = calibrated_network(request)
+    return ImageClassifier.of(run, request.architecture, network)
+
+
+def export(
+    run: Run,
+    architecture: Architecture | str,
+    out: PathLike,
+    *,
+    dtype: DType = "float32",
+    data: DataSource | str | None = None,
+    test_images: int | None = None,
+) -> ExportResult:
+    """Write one network to an ONNX file, checked, as `fofa-export` does."""
+    return deliver(
+        ExportRequest(
+            run=run,
+            architecture=_architecture(architecture),
+            out=Path(out),
+            dtype=dtype,
+            data=_data(run, data),
+            test_images=test_images,
+        )
+    )
+
+
+def _problem(
+    lut: Lut | None,
+    accuracy: AccuracyTable | Predictor,
+    max_latency_ms: float | None,
+    max_macs: float | None,
+    space: SpaceKind,
+    resolutions: Sequence[int] | None,
+    margin: Margin,
+    seed: int,
+) -> Problem:
+    if lut is None and max_latency_ms is not None:
+        raise UserError("a latency limit needs a latency table")
+    targets = (
+        ()
+        if lut is None
+        else (Target(name=lut.device.requested, lut=lut, limit_ms=max_latency_ms),)
+    )
+    return Problem(
+        accuracy=accuracy if isinstance(accuracy, AccuracyTable) else None,
+        predictor=accuracy if isinstance(accuracy, Predictor) else None,
+        targets=targets,
+        max_macs=max_macs,
+        space=space,
+        resolutions=None if resolutions is None else tuple(resolutions),
+        margin=margin,
+        seed=seed,
+    )
+
+
+def _architecture(named: Architecture | str) -> Architecture:
+    return parse_architecture(named) if isinstance(named, str) else named
+
+
+def _data(run: Run, data: DataSource | str | None) -> DataSource:
+    if isinstance(data, DataSource):
+        return data
+    return open_data(data or run.record.data_spec)

@@ -1,0 +1,100 @@
+"""A network with what it needs to name the content of an image."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from fofa.data.decode import evaluation_crop
+from fofa.errors import UserError
+from fofa.runs import Run
+from fofa.space import Architecture
+from fofa.supernet.plain import PlainNetwork
+
+WHOLE_IMAGE_DATA = ("cifar10", "shapes")
+"""Data sets whose images are resized whole; others are cropped, as in evaluation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A class and its probability (softmax), 0 to 1."""
+
+    class_name: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageClassifier:
+    """A calibrated network in evaluation mode.
+
+    Attributes:
+        network: plain module, [N, 3, R, R] normalised images -> [N, classes] logits.
+        mean, std: normalisation of RGB values 0 to 1.
+        crops: whether images are cropped to the centre, as evaluation on this data did.
+    """
+
+    network: PlainNetwork
+    architecture: Architecture
+    class_names: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    crops: bool
+
+    @classmethod
+    def of(cls, run: Run, architecture: Architecture, network: PlainNetwork) -> ImageClassifier:
+        """The classifier of a run's network."""
+        record = run.record
+        return cls(
+            network=network,
+            architecture=architecture,
+            class_names=tuple(record.class_names),
+            mean=record.mean,
+            std=record.std,
+            crops=record.data_spec.partition(":")[0] not in WHOLE_IMAGE_DATA,
+        )
+
+    def predict(
+        self, image: str | os.PathLike[str] | Image.Image, *, top: int = 5
+    ) -> list[Prediction]:
+        """The `top` most probable classes of an image, most probable first.
+
+        Raises:
+            UserError: if the file is missing or no image.
+        """
+        with torch.inference_mode():
+            logits = self.network(self.prepare(image)[None])[0]
+        probabilities = logits.softmax(0)
+        best = probabilities.argsort(descending=True, stable=True)[:top]
+        return [Prediction(self.class_names[i], float(probabilities[i])) for i in best.tolist()]
+
+    def prepare(self, image: str | os.PathLike[str] | Image.Image) -> Tensor:
+        """An image as the network takes it, float32 [3, R, R].
+
+        Raises:
+            UserError: if the file is missing or no image.
+        """
+        picture = image if isinstance(image, Image.Image) else _read(Path(image))
+        size = self.architecture.resolution
+        if self.crops:
+            picture = evaluation_crop(picture.convert("RGB"), size)
+        else:
+            picture = picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+        values = np.asarray(picture, dtype=np.float32) / 255
+        normalised = (values - np.array(self.mean)) / np.array(self.std)
+        return torch.from_numpy(normalised.astype(np.float32)).permute(2, 0, 1).contiguous()
+
+
+def _read(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as file:
+            return file.convert("RGB")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not an image that can be read: {error}") from None
