@@ -114,9 +114,13 @@ class _Graph:
         return name
 
     def weight(self, shape: tuple[int, ...], scale: float) -> str:
-        """Add a random weight of standard deviation `scale` and return its name."""
+        """Add a random weight of standard deviation `scale` and return its name.
+
+        Its content depends on shape and scale alone, so that layers of different networks have
+        the same, which a runtime may then keep once.
+        """
         count = len(self.weights)
-        start = count * 7919 % self.noise.size
+        start = math.prod(shape) * 7919 % self.noise.size
         values = np.resize(np.roll(self.noise, -start), math.prod(shape)).reshape(shape)
         array = (values * np.float32(scale)).astype(NUMPY_TYPES[self.dtype])
         self.weights.append(numpy_helper.from_array(array, f"weight_{count}"))

@@ -90,6 +90,7 @@ class OnnxRuntimeSession(Session):
         self._batch_size = batch_size
         self._dtype = dtype
         self._threads = threads
+        self._weights: dict[tuple[tuple[int, ...], int, bytes], Any] = {}
 
     @property
     def protocol(self) -> ProtocolRecord:
@@ -143,15 +144,21 @@ class OnnxRuntimeSession(Session):
     def _detach_weights(self, model: onnx.ModelProto) -> dict[str, Any]:
         """Take the large weights out of `model` and return them by name.
 
-        Given apart, they are neither written into a message nor copied out of it: a hundred
-        networks then take half the memory, and less time to open.
+        Given apart, they are neither written into a message nor copied out of it, and layers of
+        equal shape share one copy over all networks: a hundred of them then take half the memory.
+        What a session makes of its weights (packed and reordered) remains its own.
         """
         weights = {}
         for weight in model.graph.initializer:
             if len(weight.raw_data) < DETACHED_BYTES:
                 continue
-            array = numpy_helper.to_array(weight)
-            weights[weight.name] = self._runtime.OrtValue.ortvalue_from_numpy(array)
+            # The graphs cut their weights from one stretch of noise: equal shape and equal first
+            # values mean equal content.
+            key = (tuple(weight.dims), weight.data_type, weight.raw_data[:64])
+            if key not in self._weights:
+                array = numpy_helper.to_array(weight)
+                self._weights[key] = self._runtime.OrtValue.ortvalue_from_numpy(array)
+            weights[weight.name] = self._weights[key]
             weight.ClearField("raw_data")
             weight.data_location = onnx.TensorProto.EXTERNAL
             weight.external_data.add(key="location", value="given")
