@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fofa.errors import UserError
 from fofa.files import FileModel
-from fofa.space import Architecture, SearchSpace, parse_architecture
+from fofa.space import Architecture, SearchSpace, check_resolutions, parse_architecture
 
 Fraction = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -22,8 +22,13 @@ class SpaceRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["compound", "elastic"]
-    width_mult: Positive
+    width_mult: Annotated[float, Field(gt=0, le=16)]
     resolutions: list[Annotated[int, Field(ge=8, le=4096)]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check_resolutions(self) -> SpaceRecord:
+        check_resolutions(self.resolutions)
+        return self
 
     @classmethod
     def of(cls, space: SearchSpace) -> SpaceRecord:

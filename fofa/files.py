@@ -137,11 +137,14 @@ class FileModel(BaseModel):
             )
         data = cls._current(path, data)
         try:
-            return cls.model_validate(data)
+            # Strictly, as JSON: nothing is guessed from a value of another type ("1", true, 2.0).
+            return cls.model_validate_json(json.dumps(data, allow_nan=False), strict=True)
         except ValidationError as error:
             raise UserError(f"{path}: {explain(error)}") from None
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
+        except ValueError:
+            raise UserError(f"{path}: holds a number that is out of range") from None
 
     @classmethod
     def _current(cls, path: Path, data: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ FIELDS = (
     "paper_value",
     "paper_column",
     "note",
+    "caption",
 )
 
 
@@ -59,4 +60,6 @@ def _record(table: Table, row: Row, column: Column, cell: Cell) -> dict[str, obj
         "paper_value": cell.paper,
         "paper_column": (column.paper_title or column.title) if cell.paper is not None else None,
         "note": cell.note,
+        # On every line, because lines of such files are taken out and put together.
+        "caption": " ".join(table.caption),
     }

@@ -68,7 +68,7 @@ def read_partial(path: Path, settings: Settings) -> tuple[PartialRecord, dict[st
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        record = PartialRecord.model_validate_json(metadata.get("fofa.partial", ""))
+        record = PartialRecord.model_validate_json(metadata.get("fofa.partial", ""), strict=True)
     except SafetensorError as error:
         raise UserError(f"{path}: damaged ({error}); remove it to start over") from None
     except ValidationError as error:
