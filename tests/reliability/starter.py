@@ -20,6 +20,9 @@ PRELOADED = (
     "fofa.train.log",
     "fofa.evaluate.table",
     "torch._dynamo",
+    "fofa.commands.search",
+    "fofa.export.deliver",
+    "fofa.predictor.training",
     "profilers.build",
     "bench.build",
 )

@@ -1,0 +1,157 @@
+"""Several processes: jobs under torchrun that lose or wait for one, and programs side by side.
+
+A worker that is killed while training, with restarts and without, and a second trainer in one run
+folder: `tests/fofa/train/test_distributed.py` and `tests/fofa/train/test_resume.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from fofa.accuracy import AccuracyTable
+from fofa.latency import Lut
+from fofa.runs import Run
+
+BOUND_SECONDS = 240.0
+"""A job that has not ended by then hangs."""
+WORKERS = [2, pytest.param(4, marks=pytest.mark.slow)]
+
+
+@contextmanager
+def torchrun(workers: int, module: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A job of several processes; whatever is left of it is killed at the end."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}"]
+    job = subprocess.Popen(
+        [sys.executable, *launcher, "-m", module, *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )
+    with job:
+        try:
+            yield job
+        finally:
+            for process in [*family(job), psutil.Process(job.pid)]:
+                process.kill()
+
+
+def family(job: subprocess.Popen[str]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(job.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def workers_of(job: subprocess.Popen[str], module: str) -> list[psutil.Process]:
+    return [process for process in family(job) if module in process.cmdline()]
+
+
+def wait_for(condition: Callable[[], bool], job: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + BOUND_SECONDS
+    while not condition():
+        assert job.poll() is None, f"the job ended too early: {job.stderr.read()}"  # type: ignore[union-attr]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def train_options(out: Path) -> list[object]:
+    return [
+        *("--recipe", "fofa-n3", "--preset", "shapes", "--out", out, "--width-mult", 0.25),
+        *("--resolutions", 16, "--batch-size", 4, "--train-fraction", 0.02, "--threads", 1),
+        *("--epoch-scale", 0.01, "--checkpoint-steps", 4, "--no-tensorboard", "--device", "cpu"),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("workers", [2, 4])
+def test_a_slow_worker_is_waited_for(workers: int, tmp_path: Path) -> None:
+    """A worker that stands still for a while costs time, and changes nothing."""
+    module = "fofa.commands.train"
+    slow, steady = tmp_path / "slow", tmp_path / "steady"
+    with torchrun(workers, module, *train_options(slow)) as job:
+        wait_for(lambda: (slow / "run.json").is_file(), job)
+        late = workers_of(job, module)[-1]
+        for _ in range(3):
+            late.send_signal(signal.SIGSTOP)
+            time.sleep(2)
+            late.send_signal(signal.SIGCONT)
+            time.sleep(0.2)
+        assert job.wait(BOUND_SECONDS) == 0
+    with torchrun(workers, module, *train_options(steady)) as job:
+        assert job.wait(BOUND_SECONDS) == 0
+    ours, theirs = (load_file(folder / "weights.safetensors") for folder in (slow, steady))
+    assert all(ours[key].equal(theirs[key]) for key in theirs)
+    assert Run.open(slow).record.status == "finished"
+
+
+NAMES = ",".join(f"{name}@16" for name in ("22222", "23423", "32243", "33333", "44444"))
+
+
+def eval_options(run: Path, out: Path) -> list[object]:
+    few = ("--limit", 100, "--calibration-images", 100, "--batch-size", 5, "--device", "cpu")
+    return [run, "--out", out, "--architectures", NAMES, "--one-at-a-time", *few]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("workers", [2, 4])
+def test_an_evaluation_that_loses_a_worker_ends_and_goes_on(
+    workers: int, programs: Any, tiny_run: Path, tmp_path: Path
+) -> None:
+    """The job ends in bounded time; the same command, on any number of processes, completes it."""
+    module, out, expected = "fofa.commands.evaluate", tmp_path / "a.json", tmp_path / "b.json"
+    with torchrun(workers, module, *eval_options(tiny_run, out)) as job:
+        wait_for(out.with_name("a.json.partial").exists, job)
+        workers_of(job, module)[-1].kill()
+        assert job.wait(BOUND_SECONDS) != 0
+    assert not out.exists()
+    with torchrun(workers, module, *eval_options(tiny_run, out)) as job:
+        assert job.wait(BOUND_SECONDS) == 0
+    with torchrun(1, module, *eval_options(tiny_run, expected)) as job:
+        assert job.wait(BOUND_SECONDS) == 0
+    found, wanted = AccuracyTable.read(out), AccuracyTable.read(expected)
+    assert found.architectures == wanted.architectures
+
+
+def test_two_profilers_at_once_notice_each_other(
+    programs: Any, steady: Sequence[object], tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    measuring = programs.start("fofa-profile", *steady, "--out", first)
+    measuring.wait_until(first.with_name("first.json.partial").exists)
+    os.kill(measuring.number, signal.SIGSTOP)
+    try:
+        ended = programs.run("fofa-profile", *steady, "--out", second).check(0)
+    finally:
+        os.kill(measuring.number, signal.SIGCONT)
+    assert "another profiler is measuring on this machine" in " ".join(ended.stderr.split())
+    measuring.wait().check(0)
+    stability = Lut.read(second).stability
+    assert stability is not None
+    assert any("another profiler" in reason for reason in stability.reasons)
+
+
+def test_two_trainers_in_one_run_folder_are_kept_apart(
+    programs: Any, tiny_training: Sequence[object], tmp_path: Path
+) -> None:
+    """Started at the same moment: one trains, the other is refused, and the run is whole."""
+    options = ("--recipe", "fofa-n3", "--epoch-scale", 0.002, "--out", tmp_path / "run")
+    both = [programs.start("fofa-train", *options, *tiny_training) for _ in range(2)]
+    ended = sorted((one.wait() for one in both), key=lambda one: one.code)
+    assert [one.code for one in ended] == [0, 2]
+    assert "another fofa-train is working in this folder" in ended[1].complaint()
+    assert Run.open(tmp_path / "run").record.status == "finished"
