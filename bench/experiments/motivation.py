@@ -18,6 +18,7 @@ import typer
 
 from fofa.commands.cli import make_app, run_app
 from fofa.data import DataSource, open_data
+from fofa.errors import UserError
 from fofa.evaluate.calibrate import calibrate
 from fofa.presets import SHAPES
 from fofa.recipes import Recipe, fofa_n3
@@ -52,20 +53,35 @@ def naive() -> Recipe:
     )
 
 
+def unclipped() -> Recipe:
+    """fofa-n3 without its limit on gradients, to tell that apart from the distillation."""
+    return replace(fofa_n3(), name="unclipped", clip_norm=None)
+
+
+WAYS = {"fofa-n3": fofa_n3, "unclipped": unclipped, "naive": naive}
+
+
 @app.command()
 def motivation(
+    ways: Annotated[str, typer.Option(help="Which to train, of fofa-n3, unclipped and naive.")] = (
+        "fofa-n3,unclipped,naive"
+    ),
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each way.")] = 3,
     epoch_scale: Annotated[float, typer.Option(help="Factor on the epochs.")] = 0.012,
     width_mult: Annotated[float, typer.Option(help="Width multiplier.")] = 0.5,
     every: Annotated[int, typer.Option(min=1, help="Evaluate one of so many subnets.")] = 12,
 ) -> None:
     """Train both ways with several seeds; print the test accuracy of subnets."""
+    unknown = set(ways.split(",")) - set(WAYS)
+    if unknown:
+        raise UserError(f"--ways {ways!r}: expected some of {', '.join(WAYS)}")
+    recipes = [WAYS[name]() for name in ways.split(",")]
     subnets = [s for i, s in enumerate(compound_subnets()) if i % every == 0]
     print(
         f"shapes at 32 px, width {width_mult:g}, epoch scale {epoch_scale:g}, {seeds} seeds; mean "
         f"top-1 of {len(subnets)} subnets, of the smallest and of the largest, in percent"
     )
-    for recipe in (fofa_n3(), naive()):
+    for recipe in recipes:
         rows = [accuracies(recipe, seed, epoch_scale, width_mult, subnets) for seed in range(seeds)]
         columns = [
             f"{name} {statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
@@ -73,7 +89,7 @@ def motivation(
                 ("mean", "smallest", "largest"), zip(*rows, strict=True), strict=True
             )
         ]
-        print(f"{recipe.name:8} {', '.join(columns)}")
+        print(f"{recipe.name:9} {', '.join(columns)}")
 
 
 def accuracies(
