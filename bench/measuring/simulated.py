@@ -17,7 +17,7 @@ from profilers.workload import Item, Workload, plan_workload
 
 DRIFT_SHARE = 0.2
 DRIFT_SECONDS = 20.0
-CALLS = 10
+CALLS = 100
 """Runs whose mean a simple script takes, one item after the other."""
 
 
@@ -64,7 +64,7 @@ def _compare(
 
 
 def _one_after_the_other(device: SimulatedDevice, items: Sequence[Item]) -> list[float]:
-    """Mean of ten calls per item, the way of a simple script."""
+    """Mean of some calls per item, the way of a simple script."""
     plugin = SimulatedPlugin(device)
     with plugin.open(PluginOptions()) as session:
         runners = [session.lower(item.blocks) for item in items]
