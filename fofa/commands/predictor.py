@@ -45,7 +45,7 @@ def train(
     held_out: Annotated[
         float, typer.Option(help="Share of the architectures kept to judge the predictor.")
     ] = 0.2,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = 200,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split and the training.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:

@@ -1,0 +1,37 @@
+"""A predictor made up for tests, and the place of OFA's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fofa.accuracy import SpaceRecord
+from fofa.predictor.features import BLOCK_FEATURES
+from fofa.predictor.model import Predictor, PredictorRecord
+
+
+@pytest.fixture
+def predictor() -> Predictor:
+    """Two layers of random weights."""
+    rng = np.random.default_rng(0)
+    widths = ((BLOCK_FEATURES + 2, 8), (8, 1))
+    return Predictor(
+        record=PredictorRecord(
+            recipe="ofa",
+            dataset="made-up",
+            space=SpaceRecord(kind="elastic", width_mult=1.0, resolutions=[128, 160]),
+        ),
+        weights=tuple(rng.standard_normal(shape).astype(np.float32) for shape in widths),
+        biases=tuple(rng.standard_normal(out).astype(np.float32) for _, out in widths),
+    )
+
+
+@pytest.fixture
+def ofa_predictor_file() -> Path:
+    """OFA's published predictor, where this checkout has the shared data beside it."""
+    path = Path(__file__).parents[4] / "shared" / "data" / "ofa_accuracy_predictor.pth"
+    if not path.is_file():
+        pytest.skip("OFA's predictor is not beside this checkout")
+    return path
