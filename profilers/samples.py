@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -73,13 +73,18 @@ class Header(FileModel):
     plan: SchedulePlan
 
 
+ItemNumber = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
+Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class RoundRecord(BaseModel):
     """A round as files hold it: visits are `[item number, seconds, [ms, ...]]`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     round: int = Field(ge=0)
-    visits: list[tuple[int, float, list[float]]]
+    visits: list[tuple[ItemNumber, Seconds, list[Milliseconds]]]
     other_cpu_percent: float | None = None
     steal_percent: float | None = None
     other_profilers: int = 0
@@ -167,9 +172,9 @@ class PartialFile:
     def _round(self, line: bytes) -> Round | None:
         """The round in a line, None if a kill cut it short."""
         try:
-            record = RoundRecord.model_validate(json.loads(line))
+            record = RoundRecord.model_validate_json(line, strict=True)
             return round_of(record, self._names)
-        except (ValueError, RecursionError, IndexError):
+        except (ValueError, IndexError):
             return None
 
     def _line(self, round_: Round) -> str:

@@ -6,6 +6,7 @@ standard error), 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Sequence
@@ -58,6 +59,10 @@ def run_app(app: typer.Typer, name: str, **options: Any) -> NoReturn:
 
     A `UserError` or an operating-system error on a named file becomes one line and exit code 2.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names of files may hold what the terminal's encoding does not.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(args=joined_lists(sys.argv[1:]), prog_name=name, **options)
     except UserError as error:

@@ -102,9 +102,8 @@ class TensorSource(DataSource):
     def _evaluation_batches(
         self, split: Split, resolution: int, batch_size: int
     ) -> Iterator[Batch]:
-        for images, labels in zip(
-            split.images.split(batch_size), split.labels.split(batch_size), strict=True
-        ):
+        size = min(batch_size, len(split.labels))
+        for images, labels in zip(split.images.split(size), split.labels.split(size), strict=True):
             yield resize(self._normalised(images), resolution), labels
 
     def _normalised(self, images: Tensor) -> Tensor:

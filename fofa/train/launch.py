@@ -18,11 +18,12 @@ from rich.console import Console
 from fofa.data import DataSource, open_data
 from fofa.data.augment import Augmentation
 from fofa.errors import UserError
-from fofa.files import explain
+from fofa.files import explain, remove_leftovers
 from fofa.presets import Preset, get_preset
 from fofa.recipes import get_recipe
 from fofa.runs import RECORD_NAME, RunRecord
 from fofa.space import check_resolutions
+from fofa.train.checkpoint import CHECKPOINT_PATH
 from fofa.train.processes import Processes, WorkerLostError, connected, find_place
 from fofa.train.progress import duration
 from fofa.train.settings import SETTINGS_NAME, TrainSettings
@@ -88,7 +89,7 @@ def launch(options: LaunchOptions, console: Console) -> int:
                             checkpoint_seconds=options.checkpoint_seconds,
                             checkpoint_steps=options.checkpoint_steps,
                             tensorboard=options.tensorboard,
-                            should_stop=stop_asked,
+                            should_stop=_in_place(options.out, stop_asked, processes),
                         ),
                         proxy=preset.proxy,
                         console=console,
@@ -248,9 +249,27 @@ def _locked(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / LOCK_NAME, timeout=0)
     try:
         with lock:
+            for place in (folder, folder / CHECKPOINT_PATH.parent):
+                remove_leftovers(place)
             yield
     except Timeout:
         raise UserError(f"{folder}: another fofa-train is working in this folder") from None
+
+
+def _in_place(
+    folder: Path, stop_asked: Callable[[], bool], processes: Processes
+) -> Callable[[], bool]:
+    """`stop_asked`, which also makes sure that the run folder is still where it was.
+
+    Checkpoints would otherwise begin a second, half run in a folder made anew.
+    """
+
+    def ask() -> bool:
+        if processes.is_main and not (folder / SETTINGS_NAME).is_file():
+            raise UserError(f"{folder}: the run folder was removed or moved while training")
+        return stop_asked()
+
+    return ask
 
 
 @contextmanager

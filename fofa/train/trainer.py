@@ -16,9 +16,11 @@ from torch.optim import SGD
 
 from fofa.accuracy import ProxyRecord
 from fofa.data import DataSource, TrainOrder
+from fofa.errors import UserError
 from fofa.recipes import Recipe
 from fofa.runs import RECORD_NAME, WEIGHTS_NAME, RunRecord
 from fofa.seeds import mix
+from fofa.space.network import stage_sizes
 from fofa.supernet.sorting import sort_channels
 from fofa.supernet.weights import check_state, save_weights
 from fofa.train.checkpoint import (
@@ -141,6 +143,7 @@ class Trainer:
         first, started, saved = self._step, time.monotonic(), time.monotonic()
         losses: list[Tensor] = []
         for step, (images, labels) in zip(steps, batches, strict=True):
+            _check_enough(images, step)
             phase = self.plan.phase_at(step)
             if step == phase.first_step:
                 self._enter(phase)
@@ -314,6 +317,20 @@ class _NoLog:
 
     def write(self, step: int, record: dict[str, object]) -> None:
         return
+
+
+def _check_enough(images: Tensor, step: int) -> None:
+    """Refuse a batch whose last feature map is a single value, which has no variance.
+
+    Raises:
+        UserError: saying what to change.
+    """
+    resolution = images.shape[-1]
+    if len(images) == 1 and stage_sizes(resolution)[-1] == 1:
+        raise UserError(
+            f"step {step} has one image of {resolution} px, too little for batch normalisation; "
+            "take a larger --batch-size (or mend the images that cannot be read)"
+        )
 
 
 def _placed(network: Network, device: torch.device) -> Network:

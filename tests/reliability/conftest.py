@@ -61,6 +61,11 @@ class Ended:
         return lines[-1]
 
 
+def read(path: Path) -> str:
+    """What a program wrote; names of files need not be text."""
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
 @dataclass(slots=True)
 class Program:
     """A program that was started; `ask` tells the exit code of its process, once."""
@@ -89,8 +94,8 @@ class Program:
         code = self.wait_until(lambda: False, timeout)
         if code is None:
             self.kill()
-            pytest.fail(f"{self.name} did not end in {timeout:g} s: {self.stderr.read_text()}")
-        return Ended(self.name, code, self.stdout.read_text(), self.stderr.read_text())
+            pytest.fail(f"{self.name} did not end in {timeout:g} s: {read(self.stderr)}")
+        return Ended(self.name, code, *map(read, (self.stdout, self.stderr)))
 
     def wait_until(
         self, condition: Callable[[], bool], timeout: float = TIMEOUT_SECONDS
