@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fofa.accuracy import ProxyRecord, TrainingRecord
 from fofa.errors import UserError
 from fofa.files import FileModel
-from fofa.space import SearchSpace
+from fofa.space import SearchSpace, check_resolutions
 from fofa.supernet.config import SupernetConfig
 
 RECORD_NAME = "run.json"
@@ -47,6 +47,16 @@ class RunRecord(FileModel):
     status: Literal["running", "finished", "imported"]
     step: int = Field(ge=0)
     proxy: ProxyRecord | None = None
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> RunRecord:
+        if len(self.class_names) != self.supernet.num_classes:
+            raise ValueError(
+                f"{len(self.class_names)} class_names, but the supernet has "
+                f"{self.supernet.num_classes} classes"
+            )
+        check_resolutions(self.resolutions)
+        return self
 
     @property
     def space(self) -> SearchSpace:

@@ -280,7 +280,8 @@ def run_formats(folder: Path, tables: Path, run: Path) -> Iterator[Format]:
         opened = Run.open(place)
         check_model(path, opened.record)
         assert opened.record.space.resolutions
-        load_supernet(opened)
+        if opened.record.supernet.width_mult <= 1:  # wider ones take gigabytes until refused
+            load_supernet(opened)
 
     def use_weights(path: Path) -> None:
         place = path.parent / "run"

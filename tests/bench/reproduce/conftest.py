@@ -62,7 +62,7 @@ class FakeCommands:
             class_names=["a", "b"],
             mean=(0.5, 0.5, 0.5),
             std=(0.2, 0.2, 0.2),
-            supernet=SupernetConfig(num_classes=10),
+            supernet=SupernetConfig(num_classes=2),
             resolutions=list(preset.resolutions),
             training=self.make_accuracy(recipe, seed=seed).training,
             status="finished" if finished else "running",
