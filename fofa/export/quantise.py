@@ -55,7 +55,9 @@ def quantise(model: onnx.ModelProto, batches: Iterable[tuple[Tensor, Tensor]]) -
         root.setLevel(logging.ERROR)
         try:
             quantize_static(
-                model,
+                onnx.ModelProto.FromString(
+                    model.SerializeToString()
+                ),  # it empties what it is given
                 str(target),
                 reader,
                 quant_format=QuantFormat.QDQ,

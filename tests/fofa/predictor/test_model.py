@@ -78,7 +78,7 @@ def test_a_predictor_made_to_run_code_does_not(tmp_path, suffix, new_format) -> 
     target, file = tmp_path / "ran", tmp_path / f"bad{suffix}"
     state = {"0.weight": torch.zeros(1, 128), "0.bias": Malicious(target)}
     torch.save(state, file, _use_new_zipfile_serialization=new_format)
-    with pytest.raises(UserError, match="cannot|not a state dict"):
+    with pytest.raises(UserError, match=r"not a state dict that can be read safely"):
         load_predictor(file)
     assert not target.exists()
     pickle.loads(pickle.dumps(Malicious(target)))
@@ -88,7 +88,7 @@ def test_a_predictor_made_to_run_code_does_not(tmp_path, suffix, new_format) -> 
 def test_a_plain_pickle_is_refused(tmp_path) -> None:
     target, file = tmp_path / "ran", tmp_path / "bad.pth"
     file.write_bytes(pickle.dumps(Malicious(target)))
-    with pytest.raises(UserError, match="bad.pth"):
+    with pytest.raises(UserError, match=r"bad\.pth"):
         load_predictor(file)
     assert not target.exists()
 
