@@ -31,11 +31,8 @@ def weights_checksum(run: Run) -> str:
 
 
 def statistics_path(run: Run, architecture: Architecture) -> Path:
-    """Where the statistics of an architecture are kept; long elastic names by their checksum."""
-    name = architecture.name
-    if len(name) > 100:
-        name = f"{hashlib.sha256(name.encode()).hexdigest()[:16]}@{architecture.resolution}"
-    return run.folder / "statistics" / f"{name}.safetensors"
+    """Where the statistics of an architecture are kept; the longest name has 83 characters."""
+    return run.folder / "statistics" / f"{architecture.name}.safetensors"
 
 
 def keep_statistics(run: Run, architecture: Architecture, network: PlainNetwork) -> Path:

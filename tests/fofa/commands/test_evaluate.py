@@ -1,0 +1,166 @@
+"""`fofa-eval` as a user has it: output, exit codes, interruption, several processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from fofa.accuracy import AccuracyTable, TrainingRecord
+from fofa.commands.evaluate import main
+from fofa.data import open_data
+from fofa.evaluate import load_calibrated
+from fofa.runs import RECORD_NAME, WEIGHTS_NAME, Run, RunRecord
+from fofa.space import parse_architecture
+from fofa.supernet.config import SupernetConfig
+from fofa.supernet.model import Supernet
+from fofa.supernet.weights import save_weights
+
+Call = Callable[..., tuple[int | str | None, str, str]]
+COMMAND = [sys.executable, "-m", "fofa.commands.evaluate"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+FEW = ("--calibration-images", "50", "--limit", "70", "--batch-size", "32", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of an untrained tiny supernet on `shapes`."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    torch.manual_seed(0)
+    data = open_data("shapes")
+    config = SupernetConfig(width_mult=0.25, num_classes=len(data.class_names))
+    save_weights(Supernet(config), folder / WEIGHTS_NAME)
+    RunRecord(
+        recipe="fofa-n3",
+        preset="shapes",
+        dataset="shapes",
+        data_spec="shapes",
+        class_names=list(data.class_names),
+        mean=data.mean,
+        std=data.std,
+        supernet=config,
+        resolutions=[24, 32],
+        training=TrainingRecord(epochs=0, gpu_hours=0, device="none", images_per_second=0, seed=0),
+        status="finished",
+        step=0,
+    ).write(folder / RECORD_NAME)
+    return folder
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """The command in this process: its exit code, standard output and standard error."""
+
+    def run_main(*arguments: object) -> tuple[int | str | None, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fofa-eval", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        torch.set_num_threads(threads)
+        return ended.value.code, *capsys.readouterr()
+
+    return run_main
+
+
+def evaluate(*arguments: object, launcher: list[str] | None = None) -> subprocess.CompletedProcess:
+    command = [*launcher, *COMMAND[1:]] if launcher else COMMAND
+    words = [*command, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+
+
+def test_named_architectures(run: Path, tmp_path: Path, call: Call) -> None:
+    out = tmp_path / "accuracy.json"
+    names = ("22222@24", "44444@24", "23432@32")
+    code, output, _ = call("--out", out, run, "--architectures", *names, *FEW, "--keep-statistics")
+    assert code == 0
+    assert "3 architectures measured on 70 test images of shapes" in output
+    table = AccuracyTable.read(out)
+    assert [entry.name for entry in table.architectures] == list(names)
+    assert table.space.resolutions == [24, 32]
+    assert table.evaluation.test_images == 70
+    assert table.evaluation.calibration_images == 50
+    assert table.evaluation.precision == "fp32"
+    assert not list(tmp_path.glob("*.partial"))
+    for name in names:
+        assert load_calibrated(Run.open(run), parse_architecture(name)) is not None
+
+    alone = ("--one-at-a-time", "--architectures", ",".join(names))
+    assert call("--out", out, run, *alone, *FEW)[0] == 0
+    assert AccuracyTable.read(out).architectures == table.architectures
+
+
+def test_two_processes_measure_the_same(run: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one.json", tmp_path / "two.json"
+    arguments = ("--architectures", "22222@24", "22224@24", *FEW)
+    assert evaluate(run, "--out", one, *arguments).returncode == 0
+    done = evaluate(run, "--out", two, *arguments, launcher=[*TORCHRUN, "-m"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("architectures measured") == 1
+    assert AccuracyTable.read(one).architectures == AccuracyTable.read(two).architectures
+
+
+def test_a_killed_evaluation_goes_on(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "accuracy.json"
+    names = [f"{depths}@24" for depths in ("22222", "22223", "22224", "22232", "22233", "22234")]
+    arguments = [str(run), "--architectures", *names, *FEW, "--one-at-a-time", "--out"]
+    whole = tmp_path / "whole.json"
+    assert evaluate(*arguments, whole).returncode == 0
+    process = subprocess.Popen(
+        [*COMMAND, *arguments, str(out)], env=ENVIRONMENT, stdout=subprocess.DEVNULL
+    )
+    partial = tmp_path / "accuracy.json.partial"
+    deadline = time.monotonic() + 120
+    while not partial.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    if not out.exists():  # else it was done before it could be killed
+        assert partial.exists()
+    assert evaluate(*arguments, out).returncode == 0
+    assert AccuracyTable.read(out).architectures == AccuracyTable.read(whole).architectures
+    assert not partial.exists()
+
+
+@pytest.mark.slow
+def test_all_compound_subnets_of_a_run(run: Path, tmp_path: Path, call: Call) -> None:
+    out = tmp_path / "accuracy.json"
+    assert call(run, "--out", out, *FEW)[0] == 0
+    assert len(AccuracyTable.read(out).architectures) == 486
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--architectures", "22225@24"), "architecture name '22225'"),
+        (("--architectures", "22222@24", "22222@24"), "named twice"),
+        (("--architectures", "22222@24", "--resolutions", "24"), "leave out --resolutions"),
+        (("--resolutions", "24px"), "expected sizes in pixels"),
+        (("--keep-statistics",), "needs --architectures"),
+        (("--data", "moons"), "expected shapes, cifar10:DIR"),
+        (("--device", "tpu"), "expected auto, cpu"),
+        (("--architectures", "3x3+3x3-3x3+3x3-3x3+3x3-3x3+3x3-3x3+3x3@24"), "not in the compound"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    run: Path, tmp_path: Path, call: Call, arguments: tuple[str, ...], message: str
+) -> None:
+    code, output, errors = call(run, "--out", tmp_path / "a.json", *arguments)
+    assert (code, output) == (2, "")
+    assert message in errors
+    assert errors.startswith("fofa-eval: ")
+    assert len(errors.splitlines()) == 1
+
+
+def test_no_run(tmp_path: Path) -> None:
+    done = evaluate(tmp_path / "absent", "--out", tmp_path / "a.json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no such run folder" in done.stderr
