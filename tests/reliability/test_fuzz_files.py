@@ -23,6 +23,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch import nn
 
 from bench.collect import collect
 from bench.gate.baseline import Baseline
@@ -40,7 +41,7 @@ from fofa.space import NetworkConfig, SearchSpace, parse_architecture
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.legacy import read_checkpoint
 from fofa.supernet.model import Supernet
-from fofa.supernet.weights import check_state, load_supernet, save_weights
+from fofa.supernet.weights import check_state, load_supernet, load_weights, save_weights
 from fofa.train.checkpoint import Checkpoint, CheckpointState, load_checkpoint, save_checkpoint
 from fofa.train.settings import TrainSettings
 from profilers.ofa_yaml import layer_names, parse_table
@@ -283,17 +284,19 @@ def run_formats(folder: Path, tables: Path, run: Path) -> Iterator[Format]:
         if opened.record.supernet.width_mult <= 1:  # wider ones take gigabytes until refused
             load_supernet(opened)
 
-    def use_weights(path: Path) -> None:
-        place = path.parent / "run"
-        place.mkdir(exist_ok=True)
-        (place / WEIGHTS_NAME).write_bytes(path.read_bytes())
-        (place / RECORD_NAME).write_bytes(text)
-        load_supernet(Run.open(place))
-
     yield Format("run record", text, damage_json, use_record)
-    yield Format("weights", weights, damage_safetensors, use_weights)
 
-    groups = {"supernet": supernet.state_dict(), "momentum": {"a": torch.zeros(3)}}
+    # Reading is the same for every network; a small one leaves time for many examples.
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    save_weights(network, folder / "small.safetensors")
+
+    def use_weights(path: Path) -> None:
+        load_weights(network, path)
+
+    small = (folder / "small.safetensors").read_bytes()
+    yield Format("weights", small, damage_safetensors, use_weights)
+
+    groups = {"supernet": network.state_dict(), "momentum": {"a": torch.zeros(3)}}
     save_checkpoint(folder, Checkpoint(CheckpointState(step=3, seconds=1, core_seconds=1), groups))
     checkpoint = (folder / "checkpoint" / "latest.safetensors").read_bytes()
 
@@ -305,7 +308,7 @@ def run_formats(folder: Path, tables: Path, run: Path) -> Iterator[Format]:
         assert found is not None
         assert found.state.step >= 0
         assert math.isfinite(found.state.seconds + found.state.core_seconds)
-        check_state(supernet, found.groups.get("supernet", {}), "checkpoint")
+        check_state(network, found.groups.get("supernet", {}), "checkpoint")
 
     yield Format("checkpoint", checkpoint, damage_safetensors, use_checkpoint)
 
