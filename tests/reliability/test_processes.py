@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,10 @@ def torchrun(workers: int, module: str, *arguments: object) -> Iterator[subproce
         try:
             yield job
         finally:
-            for process in [*family(job), psutil.Process(job.pid)]:
-                process.kill()
+            for process in family(job):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            job.kill()
 
 
 def family(job: subprocess.Popen[str]) -> list[psutil.Process]:
