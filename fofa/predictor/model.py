@@ -142,7 +142,7 @@ def _load_ofa(path: Path) -> Predictor:
         for name, value in state.items()
     ):
         raise UserError(f"{path}: expected a state dict of float32 tensors")
-    tensors = {name: value.numpy() for name, value in state.items()}
+    tensors = {name: value.detach().numpy() for name, value in state.items()}
     weights, biases = _layers(path, tensors, r"(\d+)\.(weight|bias)")
     record = PredictorRecord(
         recipe="ofa",
