@@ -56,7 +56,8 @@ def train(
 
     config = TrainingConfig(held_out=held_out, epochs=epochs, seed=seed)
     read = [AccuracyTable.read(path) for path in tables]
-    with Progress(console=stderr_console(), transient=True) as progress:
+    console = stderr_console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("training", total=epochs)
         predictor = train_predictor(read, config, on_epoch=lambda epoch: progress.advance(task))
     predictor.save(out)

@@ -55,9 +55,7 @@ def quantise(model: onnx.ModelProto, batches: Iterable[tuple[Tensor, Tensor]]) -
         root.setLevel(logging.ERROR)
         try:
             quantize_static(
-                onnx.ModelProto.FromString(
-                    model.SerializeToString()
-                ),  # it empties what it is given
+                onnx.ModelProto.FromString(model.SerializeToString()),  # a copy: it is emptied
                 str(target),
                 reader,
                 quant_format=QuantFormat.QDQ,

@@ -42,7 +42,7 @@ def run(shapes: DataSource, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with torch.no_grad():
         for parameter in supernet.parameters():
             if parameter.ndim == 1:
-                parameter.add_(0.2 * torch.randn_like(parameter))
+                parameter.add_(0.1 * torch.randn_like(parameter))
     save_weights(supernet, folder / WEIGHTS_NAME)
     RunRecord(
         recipe="fofa-n3",

@@ -30,7 +30,7 @@ def test_predictions_are_the_networks_softmax(classifier, network) -> None:
 
 def test_an_image_of_the_networks_size_is_only_normalised(classifier) -> None:
     image = picture((32, 32))
-    expected = torch.from_numpy(np.asarray(image)).permute(2, 0, 1) / 255
+    expected = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
     mean, std = (torch.tensor(v)[:, None, None] for v in (classifier.mean, classifier.std))
     assert torch.allclose(classifier.prepare(image), (expected - mean) / std, atol=1e-6)
 

@@ -13,6 +13,8 @@ from fofa.export.onnx_file import session_logits
 from fofa.export.request import ExportRequest
 from fofa.space import macs, params, parse_architecture
 
+ELASTIC = parse_architecture("3x3+3x4-3x3+3x3-3x3+3x3-3x3+3x3-3x3+3x3@32")
+
 
 @pytest.fixture
 def request_(run, architecture, shapes, tmp_path) -> ExportRequest:
@@ -60,7 +62,8 @@ def test_top1_equals_the_subnets_on_the_whole_test_set(request_, network, shapes
         with torch.inference_mode():
             expected = network(images).numpy()
         actual = logits(images)
-        assert np.abs(actual - expected).max() <= 1e-4
+        # Random weights make logits of 10 and more, where float32 itself is 1e-4 off.
+        assert np.abs(actual - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
         assert np.array_equal(actual.argmax(1), expected.argmax(1))
 
 
@@ -74,6 +77,7 @@ def test_smaller_types_come_with_their_accuracy(request_, shapes, dtype) -> None
     assert props["dtype"] == dtype
 
 
+@pytest.mark.slow
 def test_a_program(request_, tmp_path) -> None:
     result = deliver(replace(request_, format="torch", out=tmp_path / "n.pt2"))
     assert result.max_difference <= 1e-4
@@ -100,7 +104,7 @@ def test_kept_statistics_are_used_and_need_no_data(run, request_, network, tmp_p
     ("change", "message"),
     [
         (
-            {"architecture": parse_architecture("3x3+3x4-" + "-".join(["3x3+3x3"] * 4) + "@32")},
+            {"architecture": ELASTIC},
             "compound",
         ),
         ({"format": "torch", "dtype": "int8"}, "float32"),

@@ -1,9 +1,7 @@
 import json
 
-import pytest
 import torch
 
-from fofa.errors import UserError
 from fofa.export.program import EXTRA_FILE, write_program
 
 
@@ -16,9 +14,3 @@ def test_a_program_runs_without_this_package(network, tmp_path) -> None:
     images = torch.randn(5, 3, 32, 32)  # another batch size than it was traced with
     with torch.inference_mode():
         assert torch.allclose(program(images), network(images), atol=1e-4)
-
-
-def test_a_folder_that_cannot_be_written(network, tmp_path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write"):
-        write_program(network, 32, tmp_path / "file" / "n.pt2", {})

@@ -1,0 +1,126 @@
+"""`fofa-export` as a user has it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+from fofa.accuracy import TrainingRecord
+from fofa.commands.export import main
+from fofa.data import open_data
+from fofa.runs import RECORD_NAME, WEIGHTS_NAME, RunRecord
+from fofa.supernet.config import SupernetConfig
+from fofa.supernet.model import Supernet
+from fofa.supernet.weights import save_weights
+
+FEW = ("--calibration-images", "50", "--test-images", "50", "--batch-size", "25")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of an untrained tiny supernet on `shapes`."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    folder.mkdir()
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    data = open_data("shapes")
+    config = SupernetConfig(width_mult=0.25, num_classes=len(data.class_names))
+    save_weights(Supernet(config), folder / WEIGHTS_NAME)
+    RunRecord(
+        recipe="fofa-n3",
+        preset="shapes",
+        dataset="shapes",
+        data_spec="shapes",
+        class_names=list(data.class_names),
+        mean=data.mean,
+        std=data.std,
+        supernet=config,
+        resolutions=[24, 32],
+        training=TrainingRecord(epochs=0, gpu_hours=0, device="none", images_per_second=0, seed=0),
+        status="finished",
+        step=0,
+    ).write(folder / RECORD_NAME)
+    return folder
+
+
+def test_a_file_is_written_and_described(run, tmp_path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "fofa.commands.export", str(run)),
+            *("--architecture", "22222@24", "--out", "net.onnx", *FEW),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "22222@24 as onnx, float32: net.onnx" in done.stdout
+    assert "measured on 50 test images of shapes" in done.stdout
+    onnx.checker.check_model(tmp_path / "net.onnx", full_check=True)
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Run the program in this process: exit code, standard output, standard error."""
+
+    def command(*arguments: str) -> tuple[int | str | None, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fofa-export", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code, *capsys.readouterr()
+
+    return command
+
+
+def test_json(run, tmp_path, call) -> None:
+    out = tmp_path / "half.onnx"
+    arguments = (str(run), "--architecture", "22222@24", "--out", str(out), "--dtype", "float16")
+    code, printed, _ = call(*arguments, *FEW, "--json")
+    assert code == 0
+    result = json.loads(printed)
+    assert result["accuracy"]["test_images"] == 50
+    assert result["reference_top1"] is not None
+    assert result["statistics"] == "recalibrated"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--architecture 99999@24 --out n.onnx", "each 2, 3 or 4"),
+        ("--architecture 22222 --out n.onnx", "a right one looks like 23432@160"),
+        ("--architecture 3x3+3x4-3x3+3x3-3x3+3x3-3x3+3x3-3x3+3x3@24 --out n.onnx", "compound"),
+        ("--architecture 22222@24 --out n.bin", "expected a file ending in .onnx or .pt2"),
+        ("--architecture 22222@24 --out n.onnx --format torch", "expected a file ending in .pt2"),
+        ("--architecture 22222@24 --out n.onnx --format tf", "--format 'tf'"),
+        ("--architecture 22222@24 --out n.onnx --dtype int4", "--dtype 'int4'"),
+        ("--architecture 22222@24 --out n.onnx --data nothing", "data 'nothing'"),
+        ("--architecture 22222@24 --out n.onnx --no-data", "no BatchNorm statistics"),
+        ("--architecture 22222@24 --out n.onnx --no-data --data shapes", "exclude each other"),
+        ("--architecture 22222@24 --out n.onnx --no-data --dtype int8", "calibration images"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(
+    run, tmp_path, call, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(str(run), *arguments.split())
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_no_run(tmp_path, call) -> None:
+    code, _, err = call(str(tmp_path), "--architecture", "22222@24", "--out", "n.onnx")
+    assert code == 2
+    assert "not a run folder" in err

@@ -1,0 +1,114 @@
+"""The Python interface and the example that shows it, on a tiny run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+from fofa import api
+from fofa.accuracy import TrainingRecord
+from fofa.data import open_data
+from fofa.errors import UserError
+from fofa.runs import RECORD_NAME, WEIGHTS_NAME, Run, RunRecord
+from fofa.supernet.config import SupernetConfig
+from fofa.supernet.model import Supernet
+from fofa.supernet.weights import save_weights
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart.py"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    folder.mkdir()
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    data = open_data("shapes")
+    config = SupernetConfig(width_mult=0.25, num_classes=len(data.class_names))
+    save_weights(Supernet(config), folder / WEIGHTS_NAME)
+    RunRecord(
+        recipe="fofa-n3",
+        preset="shapes",
+        dataset="shapes",
+        data_spec="shapes",
+        class_names=list(data.class_names),
+        mean=data.mean,
+        std=data.std,
+        supernet=config,
+        resolutions=[24, 32],
+        training=TrainingRecord(epochs=0, gpu_hours=0, device="none", images_per_second=0, seed=0),
+        status="finished",
+        step=0,
+    ).write(folder / RECORD_NAME)
+    return api.open_run(folder)
+
+
+@pytest.fixture
+def tables(make_lut, make_accuracy, tmp_path) -> tuple[Path, Path]:
+    lut, accuracy = tmp_path / "lut.json", tmp_path / "accuracy.json"
+    make_lut(width_mult=0.25, resolutions=(24, 32)).write(lut)
+    make_accuracy(width_mult=0.25, resolutions=(24, 32)).write(accuracy)
+    return lut, accuracy
+
+
+def test_from_a_budget_to_a_prediction(run, tables, tmp_path) -> None:
+    lut, accuracy = api.load_lut(tables[0]), api.load_accuracy(str(tables[1]))
+    front = api.pareto_front(lut, accuracy)
+    middle = front[len(front) // 2]
+    best = api.search(lut, accuracy, max_latency_ms=middle.latency_ms)
+    assert best.architecture == middle.architecture
+    assert best.device == "cpu"
+    network = api.extract(run, best.architecture)
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "red.png")
+    predictions = network.predict(tmp_path / "red.png", top=2)
+    assert len(predictions) == 2
+    assert predictions[0].probability >= predictions[1].probability
+    result = api.export(run, best.architecture, tmp_path / "n.onnx", test_images=20)
+    assert result.accuracy.test_images == 20
+    onnx.checker.check_model(tmp_path / "n.onnx")
+
+
+def test_search_without_a_limit_or_a_table(tables) -> None:
+    accuracy = api.load_accuracy(tables[1])
+    with pytest.raises(UserError, match="give max_latency_ms or max_macs"):
+        api.search(None, accuracy)
+    with pytest.raises(UserError, match="needs a latency table"):
+        api.search(None, accuracy, max_latency_ms=1)
+    limit = min(row.macs for row in accuracy.architectures)
+    assert api.search(None, accuracy, max_macs=limit).macs == limit
+
+
+def test_files_are_read_with_their_checks(tmp_path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        api.load_lut(tmp_path / "none.json")
+    with pytest.raises(UserError, match="no such file"):
+        api.load_predictor(tmp_path / "none.safetensors")
+    with pytest.raises(UserError, match="no such run folder"):
+        api.open_run(tmp_path / "none")
+
+
+def test_the_example_runs(run, tables, tmp_path) -> None:
+    Image.new("RGB", (40, 40), "blue").save(tmp_path / "blue.png")
+    done = subprocess.run(
+        [
+            *(sys.executable, str(EXAMPLE), str(run.folder)),
+            *("--lut", str(tables[0]), "--accuracy", str(tables[1]), "--image", "blue.png"),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ms (measured)" in done.stdout
+    assert "network.onnx: logits within" in done.stdout
+    assert (tmp_path / "network.onnx").is_file()
