@@ -14,11 +14,11 @@ from torch import Tensor
 from fofa.evaluate.calibrate import calibrate
 from fofa.evaluate.passes import count_batch, count_correct, observe_batch
 from fofa.evaluate.statistics import Layout, Moments
-from fofa.evaluate.table import device_name
 from fofa.space import Architecture, Subnet, compound_subnets, macs
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
 from fofa.supernet.tree import prefix_tree
+from fofa.train.meter import device_name
 from fofa.train.processes import choose_device
 
 GOAL = 3.0

@@ -21,6 +21,7 @@ from fofa.runs import Run
 from fofa.space import SearchSpace
 from fofa.supernet.model import Supernet
 from fofa.supernet.weights import load_supernet
+from fofa.train.meter import device_name
 from fofa.train.processes import Processes
 
 
@@ -67,13 +68,6 @@ def make_table(
         table.write(request.out)
         partial_path(request.out).unlink(missing_ok=True)
     return table
-
-
-def device_name(device: torch.device) -> str:
-    """The GPU's name, or `CPU` with the number of threads."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
 
 
 def _table(request: TableRequest, result: Result, device: torch.device) -> AccuracyTable:
