@@ -121,13 +121,14 @@ class AccuracyTable(FileModel):
     def _check_architectures(self) -> AccuracyTable:
         space, seen = self.space.space(), set()
         for entry in self.architectures:
-            if entry.name in seen:
-                raise ValueError(f"architecture {entry.name} comes twice")
-            seen.add(entry.name)
             try:
                 architecture = entry.architecture
             except UserError as error:
                 raise ValueError(str(error)) from None
+            # By value, as a compound architecture can be named in two ways.
+            if architecture in seen:
+                raise ValueError(f"architecture {entry.name} comes twice")
+            seen.add(architecture)
             if architecture not in space:
                 raise ValueError(
                     f"architecture {entry.name} is not in the table's space "

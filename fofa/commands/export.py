@@ -58,6 +58,10 @@ def export(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Images in a batch, and largest batch of an engine.")
     ] = 100,
+    compute_capability: Annotated[
+        str | None,
+        typer.Option(help="Of the GPU that an engine is for, such as 8.6; else the GPU here."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write one network of a run to a file that runs without fofa, and check it."""
@@ -87,6 +91,7 @@ def export(
         quantisation_images=quantisation_images,
         test_images=test_images,
         max_batch=batch_size,
+        compute_capability=compute_capability,
     )
     console = stderr_console()
     if named.resolution not in opened.record.resolutions:

@@ -18,12 +18,11 @@ from fofa.latency import Lut
 from fofa.predictor.model import load_predictor
 from fofa.runs import Run
 from fofa.search.margin import Margin
-from fofa.search.outcome import Outcome
+from fofa.search.outcome import Outcome, Verdict
 from fofa.search.plot import check_plot_path, plot_front
 from fofa.search.problem import Problem, Target
 from fofa.search.solve import solve
 from fofa.search.table import print_outcome, print_verdicts
-from fofa.search.verify import Verdict, verify
 from fofa.space import SpaceKind
 
 app = make_app(
@@ -139,6 +138,8 @@ def read_targets(luts: Sequence[Path], limits: Sequence[float]) -> tuple[Target,
 
 
 def _verify(outcome: Outcome, run: Run) -> list[Verdict]:
+    from fofa.search.verify import verify
+
     with stderr_console().status("timing the winner on this device"):
         return [verify(row, run) for row in outcome.results]
 

@@ -49,7 +49,13 @@ def deliver(request: ExportRequest) -> ExportResult:
         from fofa.export.engine import write_engine
 
         size = request.architecture.resolution
-        write_engine(data, size, request.out, max_batch=request.max_batch)
+        write_engine(
+            data,
+            size,
+            request.out,
+            max_batch=request.max_batch,
+            compute_capability=request.compute_capability,
+        )
     else:
         write_bytes(request.out, data)
     return ExportResult(

@@ -27,6 +27,7 @@ class ExportRequest:
         quantisation_images: for the ranges of int8 activations.
         test_images: how many to measure accuracy on; None for all, 0 for no measurement.
         max_batch: largest batch of a TensorRT engine.
+        compute_capability: of the GPU that a TensorRT engine is for; None for the one that is here.
     """
 
     run: Run
@@ -40,6 +41,7 @@ class ExportRequest:
     quantisation_images: int = 200
     test_images: int | None = None
     max_batch: int = 1
+    compute_capability: str | None = None
 
     def __post_init__(self) -> None:
         config = self.run.record.supernet
@@ -52,6 +54,8 @@ class ExportRequest:
             raise UserError("PyTorch programs are exported in float32; use --format onnx")
         if self.format == "tensorrt" and self.dtype == "int8":
             raise UserError("TensorRT engines are exported in float32 or float16")
+        if self.format != "tensorrt" and self.compute_capability is not None:
+            raise UserError("--compute-capability goes with TensorRT engines")
         if self.dtype == "int8" and self.data is None:
             raise UserError("int8 needs calibration images: give --data")
 

@@ -16,6 +16,8 @@ on one device; a joint search has a row for each device:
     margin              none or noise
     top1, top1_source   percent; measured or predicted
     macs, max_macs      of one image
+
+With `--verify` there is also `verification`: the fields of `Verdict` for each result.
 """
 
 from __future__ import annotations
@@ -73,3 +75,25 @@ class Outcome:
             "results": [asdict(row) for row in self.results],
             "pareto": [asdict(row) for row in self.pareto],
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Predicted and measured latency of one row, side by side.
+
+    Attributes:
+        error_percent: of the prediction, signed: positive where it says more than was measured.
+        noise_percent: of the measurement itself.
+        holds: whether the measured latency keeps the limit; None where there is no limit.
+        warnings: why the comparison may not be a fair one (unstable, other conditions).
+    """
+
+    architecture: str
+    lut: str
+    predicted_ms: float
+    measured_ms: float
+    error_percent: float
+    noise_percent: float
+    limit_ms: float | None
+    holds: bool | None
+    warnings: tuple[str, ...]

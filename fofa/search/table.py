@@ -8,8 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fofa.search.outcome import Outcome, Row
-from fofa.search.verify import Verdict
+from fofa.search.outcome import Outcome, Row, Verdict
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:

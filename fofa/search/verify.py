@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,35 +19,13 @@ from fofa.errors import UserError
 from fofa.evaluate.calibrate import calibrate
 from fofa.export.onnx_file import noise_images, write_onnx
 from fofa.runs import Run
-from fofa.search.outcome import Row
+from fofa.search.outcome import Row, Verdict
 from fofa.space import parse_architecture
 from fofa.supernet.weights import load_supernet
 
 PROFILE_MODULE = "profilers.commands.profile"
 TIMEOUT_SECONDS = 600
 NOISE_IMAGES = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """Predicted and measured latency of one row, side by side.
-
-    Attributes:
-        error_percent: of the prediction, signed: positive where it says more than was measured.
-        noise_percent: of the measurement itself.
-        holds: whether the measured latency keeps the limit; None where there is no limit.
-        warnings: why the comparison may not be a fair one (unstable, other conditions).
-    """
-
-    architecture: str
-    lut: str
-    predicted_ms: float
-    measured_ms: float
-    error_percent: float
-    noise_percent: float
-    limit_ms: float | None
-    holds: bool | None
-    warnings: tuple[str, ...]
 
 
 def verify(row: Row, run: Run) -> Verdict:

@@ -2,10 +2,10 @@ import io
 
 from rich.console import Console
 
+from fofa.search.outcome import Verdict
 from fofa.search.problem import Problem, Target
 from fofa.search.solve import solve
 from fofa.search.table import print_outcome, print_verdicts
-from fofa.search.verify import Verdict
 
 
 def text_of(print_to) -> str:
