@@ -22,17 +22,23 @@ CHECK_IMAGES = 4
 
 
 def write_onnx(
-    network: PlainNetwork, resolution: int, path: Path, metadata: Mapping[str, str]
+    network: PlainNetwork,
+    resolution: int,
+    path: Path,
+    metadata: Mapping[str, str],
+    *,
+    half: bool = False,
 ) -> float:
-    """Write a network in evaluation mode as float32 ONNX; return the largest logit difference.
+    """Write a network in evaluation mode as ONNX; return the largest logit difference.
 
     Nothing is written unless onnxruntime computes what PyTorch does.
 
     Raises:
         UserError: if the outputs differ, or the file cannot be written.
     """
-    model = build_model(network, resolution, metadata)
-    difference = check_outputs(model, network, noise_images(resolution), "float32")
+    model = build_model(network, resolution, metadata, half=half)
+    dtype = "float16" if half else "float32"
+    difference = check_outputs(model, network, noise_images(resolution), dtype)
     write_bytes(path, model.SerializeToString())
     return difference
 

@@ -18,6 +18,7 @@ import torch
 from fofa.errors import UserError
 from fofa.evaluate.calibrate import calibrate
 from fofa.export.onnx_file import noise_images, write_onnx
+from fofa.latency import Lut
 from fofa.runs import Run
 from fofa.search.outcome import Row, Verdict
 from fofa.space import parse_architecture
@@ -31,7 +32,8 @@ NOISE_IMAGES = 16
 def verify(row: Row, run: Run) -> Verdict:
     """Build the network of `row` from `run`, time it here, and compare.
 
-    The network is exported as it is timed: at the resolution whose latency was looked up. Noise
+    The network is exported as the table's were timed: at the resolution whose latency was looked
+    up, and in float16 where the table is of that type. Noise
     images set its BatchNorm statistics: they keep activations in an ordinary range, and beyond that
     values do not change how long a network takes.
 
@@ -49,7 +51,9 @@ def verify(row: Row, run: Run) -> Verdict:
     network = calibrate(load_supernet(run), architecture, [batch])
     with tempfile.TemporaryDirectory(prefix="fofa-verify-") as folder:
         file = Path(folder) / "network.onnx"
-        write_onnx(network, architecture.resolution, file, {"architecture": architecture.name})
+        metadata = {"architecture": architecture.name}
+        half = Lut.read(Path(row.lut)).protocol.dtype == "fp16"
+        write_onnx(network, architecture.resolution, file, metadata, half=half)
         timing = _profile(file, Path(row.lut), architecture.name)
     measured = float(timing["latency_ms"])
     warnings = [f"measured differently from the table: {text}" for text in timing["differences"]]
