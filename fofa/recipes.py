@@ -131,6 +131,15 @@ class Recipe:
                 raise ValueError(f"recipe {self.name}: phase {phase.name} has no teacher before it")
             has_teacher = has_teacher or phase.becomes_teacher
 
+    def trained_expands(self, phase: Phase) -> tuple[int, ...]:
+        """Expand ratios below the largest that the phases before `phase` trained, ascending.
+
+        Sorting channels before `phase` must leave the subnets of these ratios as they are.
+        """
+        before = self.phases[: self.phases.index(phase)]
+        trained = {e for p in before if p.choices is not None for e in p.choices.expands}
+        return tuple(sorted(trained - {max(EXPANDS)}))
+
     @property
     def epochs(self) -> float:
         """Epochs of all phases, before any scaling."""

@@ -201,7 +201,7 @@ class Trainer:
             teacher = self.supernet.extract(self.recipe.largest)
             self._teacher = _placed(teacher, self.processes.device)
         if plan.phase.sort_channels:
-            sort_channels(self.supernet)
+            sort_channels(self.supernet, self.recipe.trained_expands(plan.phase))
         if plan.phase.fresh_optimizer:
             self._optimizer = make_optimizer(self.supernet)
 

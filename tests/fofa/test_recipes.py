@@ -143,3 +143,19 @@ def test_a_phase_that_makes_no_sense_is_refused() -> None:
         Phase(name="x", epochs=1, learning_rate=1, num_random=2)
     with pytest.raises(ValueError, match="largest first"):
         Phase(name="x", epochs=1, learning_rate=1, anchors=("smallest",), loss="in-place")
+
+
+def test_sorting_keeps_the_expand_ratios_that_are_trained_already() -> None:
+    trained = {
+        (name, phase.name): recipe.trained_expands(phase)
+        for name in ("ofa", "compofa")
+        for recipe in (get_recipe(name),)
+        for phase in recipe.phases
+        if phase.sort_channels
+    }
+    assert trained == {
+        ("ofa", "expand-1"): (),
+        ("ofa", "expand-2"): (4,),
+        ("compofa", "compound-1"): (),
+        ("compofa", "compound-2"): (3, 4),
+    }
