@@ -9,7 +9,7 @@ import torch
 from fofa.errors import UserError
 from fofa.evaluate.kept import keep_statistics
 from fofa.export.deliver import deliver
-from fofa.export.onnx_file import session_logits
+from fofa.export.onnx_file import noise_images, session_logits
 from fofa.export.request import ExportRequest
 from fofa.space import macs, params, parse_architecture
 
@@ -39,7 +39,7 @@ def top1_of(path, shapes, images: int) -> float:
 
 def test_the_file_is_the_network_and_says_what_it_is(request_, run, network, shapes) -> None:
     result = deliver(request_)
-    assert result.max_difference <= 1e-4
+    assert result.max_difference <= 1e-3
     assert result.statistics == "recalibrated"
     assert result.accuracy.test_images == 200
     assert result.accuracy.top1 == pytest.approx(top1_of(request_.out, shapes, 200))
@@ -80,7 +80,7 @@ def test_smaller_types_come_with_their_accuracy(request_, shapes, dtype) -> None
 @pytest.mark.slow
 def test_a_program(request_, tmp_path) -> None:
     result = deliver(replace(request_, format="torch", out=tmp_path / "n.pt2"))
-    assert result.max_difference <= 1e-4
+    assert result.max_difference <= 1e-3
     assert result.accuracy.runtime == "pytorch"
 
 
@@ -90,10 +90,11 @@ def test_kept_statistics_are_used_and_need_no_data(run, request_, network, tmp_p
         result = deliver(replace(request_, data=None))
         assert result.statistics == "kept"
         assert result.accuracy is None
-        images = torch.randn(2, 3, 32, 32)
+        images = noise_images(32)
         with torch.inference_mode():
             expected = network(images).numpy()
-        assert np.abs(session_logits(request_.out)(images) - expected).max() <= 1e-4
+        difference = np.abs(session_logits(request_.out)(images) - expected).max()
+        assert difference <= 1e-4 * max(1, np.abs(expected).max())
     finally:
         path.unlink()
     with pytest.raises(UserError, match="no BatchNorm statistics of 23432@32 are kept"):
