@@ -38,6 +38,16 @@ class DeviceRecord(BaseModel):
     measured_on: dict[str, Any]
     matches: bool | None
 
+    @property
+    def hardware(self) -> str | None:
+        """Name of the processor it ran on, GPU before CPU; None where the record has none."""
+        for part, key in (("gpu", "name"), ("cpu", "model")):
+            record = self.measured_on.get(part)
+            name = record.get(key) if isinstance(record, dict) else None
+            if isinstance(name, str):
+                return name
+        return None
+
 
 class ProtocolRecord(BaseModel):
     """How it was measured. Tables whose protocols differ are not mixed."""

@@ -1,4 +1,4 @@
-"""How far a predicted latency can be trusted, and limits that allow for it."""
+"""How far a table's latencies can be trusted: its error, what must be said, limits with a margin."""
 
 from __future__ import annotations
 
@@ -36,3 +36,18 @@ def limit_with_margin(lut: Lut, limit_ms: float, margin: Margin) -> float:
             "networks, so there is no error to keep a margin of; leave out --margin"
         )
     return limit_ms / (1 + error / 100)
+
+
+def table_notes(lut: Lut) -> tuple[str, ...]:
+    """What must be said with every number of the table: other hardware than its name, unstable."""
+    notes = []
+    name = lut.device.requested
+    if lut.device.matches is False:
+        hardware = lut.device.hardware or "other hardware"
+        notes.append(
+            f"The {name} table was measured on {hardware}, which is not what its name expects."
+        )
+    if lut.stability is not None and not lut.stability.stable:
+        reasons = "; ".join(lut.stability.reasons) or "no reason recorded"
+        notes.append(f"The measurement of the {name} table was unstable: {reasons}.")
+    return tuple(notes)

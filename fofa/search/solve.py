@@ -6,7 +6,7 @@ import time
 
 from fofa.search.elastic import search_elastic
 from fofa.search.enumerated import search_all
-from fofa.search.margin import error_percent
+from fofa.search.margin import error_percent, table_notes
 from fofa.search.outcome import Outcome, Row
 from fofa.search.pool import Pool
 from fofa.search.problem import Problem, Target
@@ -34,6 +34,7 @@ def solve(problem: Problem, *, pareto: bool = False) -> Outcome:
             results += _rows(problem, targets, found.winner)
         for pool in found.front:
             front += _rows(problem, targets, pool)
+        notes += [note for target in targets for note in table_notes(target.lut)]
         notes += found.notes
         considered += found.considered
     return Outcome(

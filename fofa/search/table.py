@@ -17,7 +17,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     if outcome.results:
         parts.append(_table("Most accurate within the limits", outcome.results))
     if outcome.pareto:
-        parts.append(_table("Pareto front", outcome.pareto))
+        parts.append(_table("Pareto front", outcome.pareto, limits=False))
     how = f"{outcome.method} search of {outcome.considered:,} architectures"
     if outcome.seed is not None:
         how += f", seed {outcome.seed}"
@@ -51,18 +51,18 @@ def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
             console.print(f"Note: {warning}")
 
 
-def _table(title: str, rows: Sequence[Row]) -> Table:
+def _table(title: str, rows: Sequence[Row], *, limits: bool = True) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("architecture", overflow="fold")
-    for name in ("device", "latency", "limit", "top-1", "MACs"):
-        table.add_column(name, justify="left" if name == "device" else "right")
+    table.add_column("device")
+    for name in ("latency", *(["limit"] if limits else []), "top-1", "MACs"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         name = row.architecture
         if row.timed_as != row.architecture:
             name += f"\n(timed as {row.timed_as})"
-        table.add_row(
-            name, row.device or "-", latency(row), _limit(row), _top1(row), f"{row.macs / 1e6:.1f}M"
-        )
+        cells = [latency(row), *([_limit(row)] if limits else []), _top1(row)]
+        table.add_row(name, row.device or "-", *cells, f"{row.macs / 1e6:.1f}M")
     return table
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from fofa.errors import UserError
-from fofa.latency import Lut, Validation
-from fofa.search.margin import error_percent, limit_with_margin
+from fofa.latency import DeviceRecord, Lut, Stability, Validation
+from fofa.search.margin import error_percent, limit_with_margin, table_notes
 
 
 def validated(lut: Lut, mape: float, noise: float) -> Lut:
@@ -33,3 +33,18 @@ def test_a_latency_at_the_tightened_limit_keeps_the_limit_if_the_table_errs(make
 def test_no_margin_without_validation(make_lut) -> None:
     with pytest.raises(UserError, match="was not validated"):
         limit_with_margin(make_lut(), 10, "noise")
+
+
+def test_other_hardware_and_unstable_measurements_are_said(make_lut) -> None:
+    lut = make_lut()
+    assert table_notes(lut) == ()
+    device = DeviceRecord(
+        requested="epyc7763", measured_on={"cpu": {"model": "A CPU"}}, matches=False
+    )
+    other = Lut(**(dict(lut) | {"device": device}))
+    assert table_notes(other) == (
+        "The epyc7763 table was measured on A CPU, which is not what its name expects.",
+    )
+    stability = Stability(stable=False, reasons=["the clock moved"])
+    (note,) = table_notes(Lut(**(dict(lut) | {"stability": stability})))
+    assert "unstable: the clock moved" in note
