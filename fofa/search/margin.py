@@ -1,4 +1,4 @@
-"""How far a table's latencies can be trusted: its error, what must be said, limits with a margin."""
+"""How far a table's latencies can be trusted: its error, its faults, and limits with a margin."""
 
 from __future__ import annotations
 

@@ -45,7 +45,8 @@ def plot_front(outcome: Outcome, path: Path) -> None:
                 row.architecture if len(row.architecture) <= 12 else "best",
                 (cost, row.top1),
                 textcoords="offset points",
-                xytext=(8, -14),
+                xytext=(-10, 4),
+                ha="right",  # a front rises to its best from the lower left
             )
             if by_latency and row.limit_ms is not None:
                 axes.axvline(row.limit_ms, ls="--", lw=1, color=line.get_color())
