@@ -181,7 +181,10 @@ def test_a_killed_measurement_ends_with_the_table_of_an_unbroken_one(
     programs.run(*profile_options(out, steady)).check(0)
 
     found, wanted = Lut.read(out), Lut.read(expected)
-    assert found.entries == wanted.entries
+    # How often each block ran follows from the wall time that the machine left for it.
+    assert [entry.model_copy(update={"samples": 0}) for entry in found.entries] == [
+        entry.model_copy(update={"samples": 0}) for entry in wanted.entries
+    ]
     assert found.calibration == wanted.calibration
     assert found.validation == wanted.validation
     measured = found.device.measured_on["measurement"]
