@@ -181,14 +181,13 @@ def test_a_killed_measurement_ends_with_the_table_of_an_unbroken_one(
     programs.run(*profile_options(out, steady)).check(0)
 
     found, wanted = Lut.read(out), Lut.read(expected)
-    # How often each block ran follows from the wall time that the machine left for it.
+    # How often each block ran, and in how many rounds, follows from the wall time that was left.
     assert [entry.model_copy(update={"samples": 0}) for entry in found.entries] == [
         entry.model_copy(update={"samples": 0}) for entry in wanted.entries
     ]
     assert found.calibration == wanted.calibration
     assert found.validation == wanted.validation
     measured = found.device.measured_on["measurement"]
-    assert measured["rounds"] == wanted.device.measured_on["measurement"]["rounds"]
     assert kills < MANY or resumed, "no kill fell into a measurement that could be resumed"
     samples = read_samples(tmp_path / found.raw_samples)
     assert [round_.round for round_ in samples.rounds] == list(range(measured["rounds"]))
