@@ -156,7 +156,17 @@ def interpreters() -> list[Path]:
     found = [Path(path) for version in NEWER if (path := shutil.which(f"python{version}"))]
     for version in NEWER:
         found += Path.home().glob(f".pyenv/versions/{version}.*/bin/python")
-    return found
+    answers = [
+        subprocess.run(
+            [python, "-c", "import sys; print(sys.executable)"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for python in found
+    ]
+    # A shim on the path may stand for a version that is not switched on: it does not answer.
+    return sorted({Path(done.stdout.strip()) for done in answers if done.returncode == 0})
 
 
 @pytest.mark.slow
