@@ -89,7 +89,7 @@ def damage_value(original: Any, data: st.DataObject) -> Any:
             case "drop":
                 del parent[last]
             case "replace":
-                parent[last] = data.draw(HOSTILE)
+                parent[last] = copy.deepcopy(data.draw(HOSTILE))
             case "repeat" if isinstance(parent, list):
                 parent.append(copy.deepcopy(parent[last]))
             case "rename" if isinstance(parent, dict):
