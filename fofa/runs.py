@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from fofa.accuracy import ProxyRecord, TrainingRecord
+from fofa.accuracy import Positive, ProxyRecord, TrainingRecord
 from fofa.errors import UserError
 from fofa.files import FileModel
 from fofa.space import SearchSpace, check_resolutions
 from fofa.supernet.config import SupernetConfig
+
+Shift = Annotated[float, Field(allow_inf_nan=False)]
 
 RECORD_NAME = "run.json"
 WEIGHTS_NAME = "weights.safetensors"
@@ -39,8 +41,8 @@ class RunRecord(FileModel):
     dataset: str
     data_spec: str
     class_names: list[str] = Field(min_length=2)
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[Shift, Shift, Shift]
+    std: tuple[Positive, Positive, Positive]
     supernet: SupernetConfig
     resolutions: list[int] = Field(min_length=1)
     training: TrainingRecord

@@ -94,7 +94,7 @@ def damage_value(original: Any, data: st.DataObject) -> Any:
                 parent.append(copy.deepcopy(parent[last]))
             case "rename" if isinstance(parent, dict):
                 parent[data.draw(st.text(max_size=6))] = parent.pop(last)
-            case "scale" if isinstance(parent[last], int | float):
+            case "scale" if isinstance(parent[last], int | float) and abs(parent[last]) < 1e290:
                 parent[last] = parent[last] * data.draw(st.sampled_from([-1, 0, 1e-9, 1e9]))
     return damaged
 
