@@ -63,6 +63,7 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     ]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_ends_the_job_or_restarts_it(command: Command, tmp_path: Path) -> None:
     """Kill one worker: the job goes on from its checkpoint, in bounded time, to the same end."""
     folder = tmp_path / "run"
