@@ -31,6 +31,8 @@ from fofa.train.trainer import DivergedError, Habits, Trainer
 
 LOCK_NAME = ".lock"
 INTERRUPTED = 130
+RESTART_SECONDS = 30
+"""After a restart by torchrun, data workers of a killed process hold its lock for some seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,8 @@ def launch(options: LaunchOptions, console: Console) -> int:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     settings = _settings(options, preset, processes)
-    with _locked(options.out) if processes.is_main else nullcontext():
+    patience = RESTART_SECONDS if processes.world_size > 1 else 0
+    with _locked(options.out, patience) if processes.is_main else nullcontext():
         if processes.is_main:
             settings.claim(options.out)
         try:
@@ -233,8 +236,8 @@ def _report(folder: Path, record: RunRecord) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the run folder, so that no second trainer writes into it.
+def _locked(folder: Path, patience: float) -> Iterator[None]:
+    """Hold the run folder, so that no second trainer writes into it; waits `patience` seconds.
 
     Raises:
         UserError: if another process holds it, or it is not a place for a run.
@@ -246,7 +249,7 @@ def _locked(folder: Path) -> Iterator[None]:
     names = {path.name for path in folder.iterdir()}
     if RECORD_NAME in names and SETTINGS_NAME not in names:
         raise UserError(f"{folder}: holds a run that was not trained here; choose another --out")
-    lock = FileLock(folder / LOCK_NAME, timeout=0)
+    lock = FileLock(folder / LOCK_NAME, timeout=patience)
     try:
         with lock:
             for place in (folder, folder / CHECKPOINT_PATH.parent):

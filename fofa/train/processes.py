@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import nn
 
 from fofa.errors import UserError
+from fofa.train.meeting import meet
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others before it gives up."""
@@ -103,7 +104,11 @@ def connected(processes: Processes) -> Iterator[None]:
         return
     backend = "nccl" if processes.device.type == "cuda" else "gloo"
     with _noticing_losses():
-        dist.init_process_group(backend, timeout=TIMEOUT)
+        found, rank, world_size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        store = meet(found, rank, world_size, TIMEOUT)
+        dist.init_process_group(
+            backend, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT
+        )
     yield
     # Not in a `finally`: after a failure the others may be gone, and saying goodbye would hang.
     dist.destroy_process_group()

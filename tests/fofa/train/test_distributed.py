@@ -69,12 +69,16 @@ def test_a_killed_worker_ends_the_job_or_restarts_it(command: Command, tmp_path:
     folder = tmp_path / "run"
     arguments = torchrun(2, *train_arguments(command, folder), restarts=2)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(arguments, stderr=subprocess.DEVNULL, env=environment) as process:
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(arguments, stderr=stderr, env=environment) as process,
+    ):
         deadline = time.monotonic() + 120
         while not (folder / "weights.safetensors").is_file() and time.monotonic() < deadline:
             time.sleep(0.05)
         workers_of(process)[-1].send_signal(signal.SIGKILL)
-        assert process.wait(timeout=150) == 0
+        assert process.wait(timeout=150) == 0, log.read_text()
     record = Run.open(folder).record
     assert record.status == "finished"
     assert all(

@@ -1,0 +1,65 @@
+"""Processes of one attempt find each other, whatever earlier attempts left in the store."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+import torch.distributed as dist
+
+from fofa.train.meeting import meet
+
+TIMEOUT = timedelta(seconds=20)
+
+
+class Job:
+    """A store that outlives attempts, as torchrun's does, and a client of it for each process."""
+
+    def __init__(self) -> None:
+        self.server = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+
+    def client(self) -> dist.Store:
+        return dist.TCPStore(
+            "localhost", self.server.port, is_master=False, wait_for_workers=False, timeout=TIMEOUT
+        )
+
+    def attempt(self, ranks: list[int], world_size: int) -> list[Future[dist.Store]]:
+        """Processes of these ranks, all at once (threads, each with its own connection)."""
+        with ThreadPoolExecutor(len(ranks)) as pool:
+            return [pool.submit(meet, self.client(), r, world_size, TIMEOUT) for r in ranks]
+
+
+def test_an_attempt_shares_a_part_of_the_store() -> None:
+    job = Job()
+    stores = [future.result() for future in job.attempt([0, 1, 2], 3)]
+    stores[2].set("address", "here")
+    assert [store.get("address") for store in stores] == [b"here"] * 3
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 0, 2]])
+def test_a_later_attempt_sees_nothing_of_an_earlier_one(order: list[int]) -> None:
+    job = Job()
+    for attempt in range(3):
+        stores = [future.result() for future in job.attempt(order, 3)]
+        for store in stores:
+            assert not store.check(["address"])
+        stores[0].set("address", str(attempt))
+        assert all(store.get("address") == str(attempt).encode() for store in stores)
+
+
+def test_an_attempt_that_died_half_way_does_not_matter() -> None:
+    job = Job()
+    # Two said hello and died before the first process came.
+    for rank in (1, 2):
+        with pytest.raises(RuntimeError):
+            meet(job.client(), rank, 3, timedelta(seconds=0.2))
+    stores = [future.result() for future in job.attempt([0, 1, 2], 3)]
+    stores[1].set("address", "new")
+    assert all(store.get("address") == b"new" for store in stores)
+
+
+def test_a_process_that_never_comes_ends_the_wait() -> None:
+    job = Job()
+    with pytest.raises(RuntimeError, match=r"\[1, 2\] did not come in time"):
+        meet(job.client(), 0, 3, timedelta(seconds=0.2))
