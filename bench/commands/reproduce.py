@@ -38,6 +38,14 @@ def reproduce(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images of a step; by default the preset's.")
     ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Evaluate on the first so many test images; by default on all."),
+    ] = None,
+    calibration_images: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training images that recalibrate BatchNorm; by default 2000."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")] = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of training on a CPU.")
@@ -71,6 +79,8 @@ def reproduce(
         epoch_scale=epoch_scale,
         train_fraction=train_fraction,
         batch_size=batch_size,
+        limit=limit,
+        calibration_images=calibration_images,
         device=device,
         threads=threads,
         download=download,

@@ -17,10 +17,13 @@ from fofa.recipes import RECIPES
 from fofa.runs import RECORD_NAME, RunRecord
 from fofa.space import compound_subnets
 
+TEST_IMAGES = {"cifar10": 10_000, "imagenet": 50_000, "shapes": 1_000}
+"""Size of the test sets that are known; tells a whole evaluation from one with a limit."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What was asked for; None means the preset's value."""
+    """What was asked for; None means the preset's value, or that of `fofa-eval`."""
 
     preset: Preset
     recipes: tuple[str, ...]
@@ -31,6 +34,8 @@ class Study:
     epoch_scale: float | None = None
     train_fraction: float | None = None
     batch_size: int | None = None
+    limit: int | None = None
+    calibration_images: int | None = None
     device: str = "auto"
     threads: int | None = None
     download: bool = False
@@ -80,12 +85,22 @@ class Job:
             "--device": study.device,
             "--threads": study.threads,
         }
-        given = [str(part) for item in options.items() if item[1] is not None for part in item]
-        return [*given, "--download"] if study.download else given
+        return [*_given(options), "--download"] if study.download else _given(options)
 
     def evaluate_arguments(self) -> list[str]:
         """Arguments of `fofa-eval`."""
-        return [str(self.run), "--out", str(self.table), "--device", self.study.device]
+        options: dict[str, object] = {
+            "--out": self.table,
+            "--device": self.study.device,
+            "--limit": self.study.limit,
+            "--calibration-images": self.study.calibration_images,
+        }
+        return [str(self.run), *_given(options)]
+
+
+def _given(options: dict[str, object]) -> list[str]:
+    """The options that have a value, as words of a command line."""
+    return [str(part) for item in options.items() if item[1] is not None for part in item]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +131,7 @@ def progress_of(job: Job) -> Progress:
     unit = "GPU-hours" if record.training.gpu_hours else "core-hours"
     trained = f"done, {hours:.3g} {unit}"
     table = AccuracyTable.read(job.table) if job.table.is_file() else None
-    if table is None or not _is_of_run(table, record):
+    if table is None or not _is_of_run(table, record) or not _is_as_asked(table, job.study):
         return Progress(True, False, trained, _replacing(job))
     return Progress(True, True, trained, f"done, mean top-1 {table.mean_top1:.2f}%")
 
@@ -159,6 +174,15 @@ def _is_of_run(table: AccuracyTable, record: RunRecord) -> bool:
         and sorted(table.space.resolutions) == sorted(record.resolutions)
         and len(table.architectures) == expected
     )
+
+
+def _is_as_asked(table: AccuracyTable, study: Study) -> bool:
+    """Whether the table is of as many images as the study asks for."""
+    found = table.evaluation
+    whole = TEST_IMAGES.get(table.dataset, found.test_images)
+    tests = whole if study.limit is None else min(study.limit, whole)
+    calibration = study.calibration_images or found.calibration_images
+    return found.test_images == tests and found.calibration_images == calibration
 
 
 def _replacing(job: Job) -> str:

@@ -25,6 +25,7 @@ from bench.reproduce.plan import (
     parse_seeds,
     progress_of,
 )
+from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
 
 EXPECTED = [
@@ -100,6 +101,26 @@ def test_other_settings_are_not_taken_for_done(study: Study, commands: Any) -> N
     assert state.training == "other settings: epoch_scale is 0.1 there and 0.5 here"
 
 
+def test_an_evaluation_of_fewer_images_is_not_taken_for_a_whole_one(
+    study: Study, commands: Any
+) -> None:
+    run(study, commands)  # evaluates on all 10,000 images of the test set, 2,000 to calibrate
+    job = next(study.jobs())
+    assert progress_of(job).evaluated
+    for fields in ({"limit": 1000}, {"calibration_images": 500}):
+        other = dataclasses.replace(study, **fields)
+        state = progress_of(next(other.jobs()))
+        assert state.trained
+        assert not state.evaluated
+    more_than_there_are = dataclasses.replace(study, limit=20_000)
+    assert progress_of(next(more_than_there_are.jobs())).evaluated
+    limited = AccuracyTable.read(job.table).model_copy()
+    evaluation = limited.evaluation.model_copy(update={"test_images": 1000})
+    limited.model_copy(update={"evaluation": evaluation}).write(job.table)
+    assert not progress_of(job).evaluated
+    assert progress_of(next(dataclasses.replace(study, limit=1000).jobs())).evaluated
+
+
 def test_damaged_products_are_named(study: Study, commands: Any) -> None:
     run(study, commands)
     (study.out / "accuracy/ofa.json").write_text("{")
@@ -119,6 +140,15 @@ def test_arguments_are_passed_on(study: Study) -> None:
         "--seed": "3",
         "--train-fraction": "0.1",
         "--device": "auto",
+    }
+    job = Job(dataclasses.replace(study, limit=1000, calibration_images=500), "ofa", 3)
+    run, *words = job.evaluate_arguments()
+    assert run == str(job.run)
+    assert dict(zip(words[::2], words[1::2], strict=True)) == {
+        "--out": str(study.out / "accuracy/ofa-seed3.json"),
+        "--device": "auto",
+        "--limit": "1000",
+        "--calibration-images": "500",
     }
 
 
