@@ -20,7 +20,7 @@ from fofa.space import DEPTHS, NetworkConfig
 from fofa.space.subnet import NUM_STAGES, STAGE_KERNELS
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
-from fofa.supernet.weights import check_state
+from fofa.supernet.weights import supernet_of
 
 MAX_DEPTH = max(DEPTHS)
 NORM_KEYS = ("weight", "bias", "running_mean", "running_var")
@@ -53,11 +53,25 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: expected a dictionary with `state_dict`")
     if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise UserError(f"{path}: expected a dictionary of tensors by name")
+    for key, tensor in state.items():
+        _check_plain(tensor, f"{path}: {key}")
     return {
         modern_name(key): tensor.float()
         for key, tensor in state.items()
         if not key.endswith("num_batches_tracked")
     }
+
+
+def _check_plain(tensor: Tensor, source: str) -> None:
+    """Refuse a tensor that holds fewer values than its shape says, or other things than numbers.
+
+    A few bytes could otherwise stand for terabytes: a repeated view, or a sparse tensor.
+    """
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
+    if not plain or tensor.is_quantized or tensor.is_complex():
+        raise UserError(f"{source}: expected a plain tensor of numbers")
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        raise UserError(f"{source}: shape {list(tensor.shape)}, but it holds fewer values")
 
 
 def modern_name(key: str) -> str:
@@ -105,6 +119,9 @@ def detect_config(state: dict[str, Tensor], source: str) -> SupernetConfig:
             f"{', '.join(missing[:4])}{_more(missing)}; left over "
             f"{', '.join(sorted(state)[:3])}{_more(list(state), 3)}"
         )
+    flat = [key for key in telling if state[key].dim() < 2]
+    if flat:
+        raise UserError(f"{source}: {flat[0]}: shape {list(state[flat[0]].shape)} is no layer's")
     kernels = tuple(int(state[key].shape[-1]) for key in STAGE_KERNEL_KEYS)
     transforms = any(key.endswith("7to5_matrix") for key in state)
     if transforms:
@@ -132,15 +149,18 @@ def import_supernet(path: Path) -> Supernet:
         UserError: listing what is missing, left over or of another shape.
     """
     state = read_checkpoint(path)
-    supernet = Supernet(detect_config(state, str(path)))
-    names = legacy_names(supernet)
+    config = detect_config(state, str(path))
+    with torch.device("meta"):
+        shapes = Supernet(config)
+    names = legacy_names(shapes)
     expected = {theirs: ours for ours, theirs in names.items()}
     renamed = {expected.get(key, key): tensor for key, tensor in state.items()}
-    own = supernet.state_dict()
-    counters = {key: own[key] for key in own if key.endswith("num_batches_tracked")}
-    check_state(supernet, renamed | counters, str(path), names)
-    supernet.load_state_dict(renamed | counters)
-    return supernet.eval()
+    counters = {
+        key: torch.zeros((), dtype=torch.int64)
+        for key in shapes.state_dict()
+        if key.endswith("num_batches_tracked")
+    }
+    return supernet_of(config, renamed | counters, str(path), names).eval()
 
 
 def _detect_width(state: dict[str, Tensor], source: str) -> float:

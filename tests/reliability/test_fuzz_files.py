@@ -281,8 +281,7 @@ def run_formats(folder: Path, tables: Path, run: Path) -> Iterator[Format]:
         opened = Run.open(place)
         check_model(path, opened.record)
         assert opened.record.space.resolutions
-        if opened.record.supernet.width_mult <= 1:  # wider ones take gigabytes until refused
-            load_supernet(opened)
+        load_supernet(opened)
 
     yield Format("run record", text, damage_json, use_record)
 

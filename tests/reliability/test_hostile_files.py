@@ -1,4 +1,4 @@
-"""Files made to run code, or to write where they should not: they do neither.
+"""Files made to run code, to write where they should not, or to take all memory: they do not.
 
 Each file would leave a mark if its code ran. YAML that constructs objects is also in
 `tests/profilers/plugins/test_published.py`.
@@ -21,7 +21,7 @@ from fofa.data import cifar10
 from fofa.data.download import unpack_npm
 from fofa.errors import UserError
 from fofa.predictor.model import load_predictor
-from fofa.runs import WEIGHTS_NAME, Run
+from fofa.runs import WEIGHTS_NAME, Run, RunRecord
 from fofa.supernet.legacy import read_checkpoint
 from fofa.supernet.weights import load_supernet
 from fofa.train.checkpoint import CHECKPOINT_PATH, load_checkpoint
@@ -103,6 +103,25 @@ def test_weights_and_checkpoints_that_would_run_code_are_refused(
     with pytest.raises(UserError, match="damaged"):
         load_checkpoint(tmp_path)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("program", ["fofa-eval", "fofa-export"])
+def test_a_record_of_a_far_larger_network_is_refused(
+    program: str, programs: Any, tiny_run: Path, tmp_path: Path
+) -> None:
+    """By the shapes alone: at width 16 the network would have two billion weights.
+
+    That nothing is allocated is shown in `tests/fofa/supernet/test_weights.py`.
+    """
+    run, out = tmp_path / "run", tmp_path / "out.onnx"
+    record = RunRecord.read(tiny_run / "run.json")
+    wide = record.supernet.model_copy(update={"width_mult": 16.0})
+    record.model_copy(update={"supernet": wide}).write(run / "run.json")
+    (run / WEIGHTS_NAME).write_bytes((tiny_run / WEIGHTS_NAME).read_bytes())
+    choice = "--architectures" if program == "fofa-eval" else "--architecture"
+    complaint = programs.run(program, run, "--out", out, choice, "22222@16").complaint()
+    assert f"{run / WEIGHTS_NAME}: not this network's weights: of another shape" in complaint
+    assert not out.exists()
 
 
 def test_a_yaml_table_that_would_run_code_is_refused(

@@ -134,3 +134,22 @@ def test_foreign_files_are_refused(make_supernet: MakeSupernet, tmp_path: Path) 
         import_supernet(path)
     with pytest.raises(UserError, match="no such file"):
         import_supernet(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (torch.zeros(1, 1).expand(2**40, 1280), "but it holds fewer values"),
+        (torch.zeros(10, 1280).to_sparse(), "expected a plain tensor"),
+        (torch.zeros(10, 1280, dtype=torch.complex64), "expected a plain tensor"),
+        (torch.tensor(1.0), r"shape \[\] is no layer's"),
+    ],
+)
+def test_tensors_that_are_not_what_they_seem_are_refused(
+    make_supernet: MakeSupernet, tmp_path: Path, tensor: Tensor, message: str
+) -> None:
+    """A repeated view of one value would otherwise become terabytes."""
+    path = tmp_path / "checkpoint.pth"
+    torch.save(checkpoint(make_supernet()) | {"classifier.linear.weight": tensor}, path)
+    with pytest.raises(UserError, match=rf"classifier\.linear\.weight: .*{message}"):
+        import_supernet(path)

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from fofa.errors import UserError
 from fofa.supernet.model import Supernet
-from fofa.supernet.weights import load_weights, save_weights
+from fofa.supernet.weights import load_weights, save_weights, supernet_of
 
 MakeSupernet = Callable[..., Supernet]
 
@@ -52,3 +52,33 @@ def test_a_damaged_file_is_refused(
         load_weights(make_supernet(), path)
     with pytest.raises(UserError, match="no such file"):
         load_weights(make_supernet(), tmp_path / "absent")
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool])
+def test_integers_are_not_taken_for_weights(
+    make_supernet: MakeSupernet, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    state = make_supernet().state_dict()
+    state["stem.conv.weight"] = state["stem.conv.weight"].to(dtype)
+    save_file(state, path)
+    with pytest.raises(UserError, match=r"of another type: stem\.conv\.weight \(torch"):
+        load_weights(make_supernet(), path)
+
+
+def test_a_supernet_comes_from_its_tensors(make_supernet: MakeSupernet) -> None:
+    supernet = make_supernet("transform").float()
+    state = {key: value.clone() for key, value in supernet.state_dict().items()}
+    made = supernet_of(supernet.config, state, "here")
+    for key, value in supernet.state_dict().items():
+        assert torch.equal(made.state_dict()[key], value), key
+        assert made.state_dict()[key].dtype == value.dtype, key
+    assert made.state_dict()["stem.conv.weight"].data_ptr() != state["stem.conv.weight"].data_ptr()
+
+
+def test_no_memory_is_taken_for_what_does_not_fit(make_supernet: MakeSupernet) -> None:
+    """A classifier of 2^40 classes could not be made: its shape alone is compared."""
+    supernet = make_supernet()
+    damaged = supernet.config.model_copy(update={"num_classes": 2**40})
+    with pytest.raises(UserError, match=r"head\.classifier\.bias .*expected \[1099511627776\]"):
+        supernet_of(damaged, supernet.state_dict(), "run.json")
