@@ -28,27 +28,46 @@ TEMPORARY_SUFFIX = ".tmp"
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it over `path` when the body succeeds.
 
+    Of a symbolic link, the file that it leads to is replaced and the link stays.
+
     Raises:
-        UserError: if the folder cannot be made or written (read-only, full, gone).
+        UserError: if the folder cannot be made or written (read-only, full, gone), or `path` is
+            something that a rename would destroy (a device, a pipe).
     """
+    check_replaceable(path)
+    target = Path(os.path.realpath(path))
     temporary = Path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(
-            prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent
+            prefix=f".{target.name}.", suffix=TEMPORARY_SUFFIX, dir=target.parent
         )
         os.close(descriptor)
         temporary = Path(name)
         yield temporary
         _sync(temporary)
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         raise UserError(f"{path}: cannot write: {error.strerror or error}") from error
     finally:
         if temporary.name:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse what is there and neither a file nor a folder: renaming over /dev/null removes it.
+
+    Raises:
+        UserError: for a device, a pipe or a socket.
+    """
+    try:
+        special = path.exists() and not path.is_file() and not path.is_dir()
+    except OSError as error:
+        raise UserError(f"{path}: cannot write: {error.strerror or error}") from error
+    if special:
+        raise UserError(f"{path}: cannot write: not a regular file")
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from fofa.commands.cli import make_app, run_app, stderr_console
 from fofa.errors import UserError
 from fofa.export.formats import DType, Format
+from fofa.files import check_replaceable
 from fofa.space import parse_architecture
 
 app = make_app("Write one network of a run to a file that runs without fofa, and check it.")
@@ -72,6 +73,7 @@ def export(
         raise UserError("--data and --no-data exclude each other")
     if out.is_dir():
         raise UserError(f"{out}: is a folder, expected a file to write")
+    check_replaceable(out)
 
     from fofa.data import open_data
     from fofa.export.deliver import deliver

@@ -12,7 +12,7 @@ import typer
 
 from fofa.commands.cli import make_app, run_app, stderr_console
 from fofa.errors import UserError
-from fofa.files import write_text
+from fofa.files import check_replaceable, write_text
 from fofa.latency import Lut, Stability
 from fofa.space import DEFAULT_RESOLUTIONS, NetworkConfig, SearchSpace, SpaceKind, check_resolutions
 from profilers import registry
@@ -302,10 +302,11 @@ def check_output(out: Path) -> None:
     """Fail before the measurement rather than after it.
 
     Raises:
-        UserError: if `out` is a folder, or its folder cannot be made or written.
+        UserError: if `out` is a folder or a device, or its folder cannot be made or written.
     """
     if out.is_dir():
         raise UserError(f"{out}: is a folder, expected the name of a file")
+    check_replaceable(out)
     probe = out.with_name(f".{out.name}.probe")
     write_text(probe, "")
     probe.unlink()

@@ -116,6 +116,25 @@ def test_unwritable_places_are_one_line(tmp_path: Path, place: str) -> None:
         write_text(tmp_path / place, "text")
 
 
+def test_what_a_rename_would_destroy_is_refused(tmp_path: Path) -> None:
+    """As root, renaming a file over /dev/null takes it away from the whole machine."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe: cannot write: not a regular file"):
+        write_text(tmp_path / "pipe", "text")
+    assert (tmp_path / "pipe").is_fifo()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    file, link = tmp_path / "elsewhere" / "file.txt", tmp_path / "link.txt"
+    file.write_text("old")
+    link.symlink_to(file)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert file.read_text() == "new"
+
+
 def test_a_full_disk_is_one_line_and_keeps_the_old_file(tmp_path: Path) -> None:
     """A file-size limit of the process stands in for the full disk: writing fails half-way."""
     path = tmp_path / "file.txt"
