@@ -27,6 +27,7 @@ class DataSource(ABC):
         class_names: in the order of the labels.
         mean, std: per channel (RGB), of values 0 to 1; images are normalised with them.
         num_train, num_test: images of each split; `num_train` after `train_fraction`.
+        num_skipped: how often a training image was left out because it could not be read.
     """
 
     name: str
@@ -36,6 +37,7 @@ class DataSource(ABC):
     std: Channels
     num_train: int
     num_test: int
+    num_skipped: int = 0
 
     @abstractmethod
     def train_batches(

@@ -27,7 +27,8 @@ CHECKPOINT_PATH = Path("checkpoint", "latest.safetensors")
 class CheckpointState(FileModel):
     """Where training stands (schema `fofa.checkpoint/1`): `step` steps are done.
 
-    Seconds and core seconds are those spent training so far, over all sessions of the run.
+    Seconds and core seconds are those spent training so far, over all sessions of the run, and
+    `skipped_images` says how often the main process left out an image that it could not read.
     """
 
     SCHEMA: ClassVar[str] = "fofa.checkpoint"

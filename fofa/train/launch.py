@@ -120,6 +120,12 @@ def _train(trainer: Trainer, console: Console, processes: Processes) -> int:
         )
         return INTERRUPTED
     _report(trainer.folder, record)
+    if trainer.num_skipped:
+        console.print(
+            f"images that cannot be read were left out {trainer.num_skipped} times; see above",
+            style="yellow",
+            soft_wrap=True,
+        )
     return 0
 
 

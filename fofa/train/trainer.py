@@ -111,13 +111,18 @@ class Trainer:
         self.supernet = _placed(supernet, processes.device)
         self._optimizer: SGD = make_optimizer(self.supernet)
         self._teacher: nn.Module | None = None
-        self._step, self._meter = 0, CostMeter()
+        self._step, self._meter, self._skipped_before = 0, CostMeter(), 0
         self._resume()
 
     @property
     def step(self) -> int:
         """Steps done so far."""
         return self._step
+
+    @property
+    def num_skipped(self) -> int:
+        """How often this process left out an image that it could not read, over all sessions."""
+        return self._skipped_before + self.data.num_skipped
 
     def run(self) -> RunRecord:
         """Train to the end (or until asked to stop), and return the run's record.
@@ -229,6 +234,7 @@ class Trainer:
         set_momentum(self.supernet, self._optimizer, groups.get("momentum", {}))
         self._step = state.step
         self._meter = CostMeter(state.seconds, state.core_seconds)
+        self._skipped_before = state.skipped_images
 
     def _save(self, status: Status) -> RunRecord:
         """Write the checkpoint, then the weights and the record that others read.
@@ -254,6 +260,7 @@ class Trainer:
             step=self._step,
             seconds=self._meter.seconds,
             core_seconds=self._meter.core_seconds,
+            skipped_images=self.num_skipped,
         )
         save_checkpoint(self.folder, Checkpoint(state, groups))
         save_weights(self.supernet, self.folder / WEIGHTS_NAME)
@@ -302,6 +309,7 @@ class Trainer:
             "subnets": [subnet.name for subnet in draw.subnets],
             "images_per_second": round(images_per_second, 2),
             "seconds": round(self._meter.seconds, 2),
+            "skipped_images": self.num_skipped,
             "peak_memory_bytes": peak_memory_bytes(self.processes.device),
         }
 

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from fofa.runs import Run
+from fofa.train.checkpoint import load_checkpoint
 
 
 @pytest.fixture
@@ -61,6 +62,11 @@ def test_a_corrupt_training_image_is_left_out_and_named(
     ended = train().check(0)
     assert str(damaged) in ended.stderr
     assert Run.open(tmp_path / "run").record.status == "finished"
+    checkpoint = load_checkpoint(tmp_path / "run")
+    assert checkpoint is not None
+    times = checkpoint.state.skipped_images
+    assert times == ended.stderr.count(str(damaged)) > 0
+    assert f"images that cannot be read were left out {times} times" in ended.stderr
 
 
 def test_a_corrupt_test_image_stops_the_evaluation_by_name(
