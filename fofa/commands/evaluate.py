@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -70,6 +71,7 @@ def evaluate(
     torchrun.
     """
     from fofa.data import open_data
+    from fofa.evaluate.lock import sole_writer
     from fofa.evaluate.meter import SilentMeter, console_meter
     from fofa.evaluate.plan import Plan, plan_units
     from fofa.evaluate.table import TableRequest, make_table
@@ -113,7 +115,7 @@ def evaluate(
         out=out,
         keep_statistics=keep_statistics,
     )
-    with connected(processes):
+    with sole_writer(out) if processes.is_main else nullcontext(), connected(processes):
         if processes.is_main:
             with console_meter(console) as meter:
                 table = make_table(request, processes, meter, warn)

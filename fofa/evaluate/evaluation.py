@@ -21,7 +21,15 @@ from fofa.accuracy import ArchitectureAccuracy
 from fofa.data import Batch, DataSource
 from fofa.errors import UserError
 from fofa.evaluate.gather import agree, rounds, total
-from fofa.evaluate.partial import PartialRecord, Phase, Settings, read_partial, write_partial
+from fofa.evaluate.partial import (
+    PartialRecord,
+    Phase,
+    Settings,
+    check_progress,
+    check_sums,
+    read_partial,
+    write_partial,
+)
 from fofa.evaluate.passes import count_batch, observe_batch
 from fofa.evaluate.plan import Plan, Unit
 from fofa.evaluate.statistics import Layout, Moments, Statistics
@@ -98,6 +106,8 @@ class Evaluation:
         record, tensors = PartialRecord(settings=self.settings), dict[str, Tensor]()
         if self.partial is not None:
             record, tensors = read_partial(self.partial, self.settings)
+            tests = min(self.plan.limit or self.data.num_test, self.data.num_test)
+            check_progress(self.partial, record, self.plan, tests)
         self._began = self._saved = time.monotonic()
         self._begin_meter(record)
         for number in range(record.units, len(self.plan.units)):
@@ -124,8 +134,9 @@ class Evaluation:
         state = _UnitState(moments, correct)
         if tensors:
             state.phase, state.batches = record.phase, record.batches
-            if tensors["mean"].shape != moments.mean.shape:
-                raise UserError(f"{self.partial}: damaged; remove it to start over")
+            sums = {"mean": moments.mean, "variance": moments.variance, "correct": correct}
+            assert self.partial is not None
+            check_sums(self.partial, tensors, sums, record.tested)
             if self.processes.is_main or state.phase == "evaluation":
                 # Moments are sums of the ranks while they grow, and the whole thing afterwards.
                 moments.mean.copy_(tensors["mean"])

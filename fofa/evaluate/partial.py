@@ -7,8 +7,9 @@ was finished before and which settings all of it belongs to.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -16,11 +17,13 @@ from torch import Tensor
 
 from fofa.accuracy import ArchitectureAccuracy
 from fofa.errors import UserError
+from fofa.evaluate.plan import Plan
 from fofa.files import explain, write_bytes
 
 Phase = Literal["calibration", "evaluation"]
 Settings = dict[str, str | int | None]
 TENSORS = ("mean", "variance", "correct")
+Count = Annotated[int, Field(ge=0, le=2**40)]
 
 
 class PartialRecord(BaseModel):
@@ -37,12 +40,12 @@ class PartialRecord(BaseModel):
     version: Literal[1] = 1
     settings: Settings
     seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    units: int = Field(default=0, ge=0)
+    units: Count = 0
     finished: list[ArchitectureAccuracy] = []
     phase: Phase = "calibration"
-    batches: int = Field(default=0, ge=0)
-    calibrated: int = Field(default=0, ge=0)
-    tested: int = Field(default=0, ge=0)
+    batches: Count = 0
+    calibrated: Count = 0
+    tested: Count = 0
 
 
 def partial_path(out: Path) -> Path:
@@ -82,3 +85,54 @@ def read_partial(path: Path, settings: Settings) -> tuple[PartialRecord, dict[st
     if tensors.keys() not in ({*TENSORS}, set()):
         raise UserError(f"{path}: damaged (tensors {sorted(tensors)}); remove it to start over")
     return record, tensors
+
+
+def check_progress(path: Path, record: PartialRecord, plan: Plan, num_tests: int) -> None:
+    """Refuse a record that is no place within `plan`, whose units test `num_tests` images each.
+
+    Raises:
+        UserError: naming the file and the fault.
+    """
+    done = [a.name for unit in plan.units[: record.units] for a in unit.architectures]
+    size = plan.batch_size
+    if record.units > len(plan.units) or [entry.name for entry in record.finished] != done:
+        fault = f"its architectures are not those of its {record.units} finished units"
+    elif record.phase == "evaluation" and record.tested != min(record.batches * size, num_tests):
+        fault = f"{record.tested} images tested in {record.batches} batches of {size}"
+    elif record.batches and record.phase == "calibration" and record.tested:
+        fault = f"{record.tested} images tested before the calibration was done"
+    elif record.units and not record.batches and record.tested != num_tests:
+        fault = f"{record.tested} images tested, expected {num_tests}"
+    elif not record.calibrated and (record.units or record.batches):
+        fault = "no images to calibrate with"
+    else:
+        return
+    raise UserError(f"{path}: damaged ({fault}); remove it to start over")
+
+
+def check_sums(
+    path: Path, tensors: dict[str, Tensor], expected: dict[str, Tensor], tested: int
+) -> None:
+    """Refuse sums of another shape or type than `expected`, and values that no images can give.
+
+    Args:
+        tested: test images that `correct`, [subnets, 2] of top-1 and top-5, was counted over.
+
+    Raises:
+        UserError: naming the file and the tensor.
+    """
+    for name, wanted in expected.items():
+        found = tensors[name]
+        if found.shape != wanted.shape or found.dtype != wanted.dtype:
+            fault = (
+                f"{name} is {list(found.shape)} of {found.dtype}, expected "
+                f"{list(wanted.shape)} of {wanted.dtype}"
+            )
+            raise UserError(f"{path}: damaged ({fault}); remove it to start over")
+    top1, top5 = tensors["correct"].unbind(1)
+    if not torch.all((top1 >= 0) & (top1 <= top5) & (top5 <= tested)):
+        raise UserError(
+            f"{path}: damaged (correct is no count of {tested}); remove it to start over"
+        )
+    if torch.any(tensors["variance"] < 0):
+        raise UserError(f"{path}: damaged (a variance is negative); remove it to start over")

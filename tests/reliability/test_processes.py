@@ -129,6 +129,37 @@ def test_an_evaluation_that_loses_a_worker_ends_and_goes_on(
     assert found.architectures == wanted.architectures
 
 
+def test_two_evaluations_of_one_table_are_kept_apart(
+    programs: Any, tiny_run: Path, tmp_path: Path
+) -> None:
+    """The second is refused, whatever it was asked to measure; the first is not disturbed."""
+    out, whole = tmp_path / "table.json", tmp_path / "whole.json"
+    programs.run("fofa-eval", *eval_options(tiny_run, whole)).check(0)
+    first = programs.start("fofa-eval", *eval_options(tiny_run, out))
+    first.wait_until(out.with_name("table.json.partial").exists)
+    os.kill(first.number, signal.SIGSTOP)
+    try:
+        complaint = programs.run("fofa-eval", *eval_options(tiny_run, out)).complaint()
+    finally:
+        os.kill(first.number, signal.SIGCONT)
+    assert f"{out}: another fofa-eval is making this table" in complaint
+    first.wait().check(0)
+    assert AccuracyTable.read(out).architectures == AccuracyTable.read(whole).architectures
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["table.json", "whole.json"]
+
+
+def test_the_lock_of_a_killed_evaluation_holds_nobody(
+    programs: Any, tiny_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "table.json"
+    killed = programs.start("fofa-eval", *eval_options(tiny_run, out))
+    killed.wait_until(out.with_name("table.json.partial").exists)
+    assert killed.kill().code == -signal.SIGKILL
+    assert out.with_name(".table.json.lock").exists()
+    programs.run("fofa-eval", *eval_options(tiny_run, out)).check(0)
+    assert [path.name for path in tmp_path.iterdir()] == ["table.json"]
+
+
 def test_two_profilers_at_once_notice_each_other(
     programs: Any, steady: Sequence[object], tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from fofa.data import Batch, DataSource
 from fofa.errors import UserError
 from fofa.evaluate.evaluation import Evaluation
 from fofa.evaluate.meter import SilentMeter
+from fofa.evaluate.partial import PartialRecord, read_partial, write_partial
 from fofa.evaluate.plan import Plan, Unit, plan_units
 from fofa.space import Architecture, SearchSpace, Subnet, parse_architecture
 from fofa.supernet.model import Supernet
@@ -141,6 +142,89 @@ def test_a_damaged_partial_file_is_named(
     partial.write_bytes(content)
     with pytest.raises(UserError, match=r"partial: damaged .*remove it to start over"):
         evaluate(supernet, noise, make_plan(), partial)
+
+
+Changes = dict[str, object]
+
+
+def variance_of_one(record: Changes, tensors: dict[str, torch.Tensor]) -> None:
+    tensors["variance"] = tensors["variance"][:1].clone()  # would be repeated when copied
+
+
+def variance_below_zero(record: Changes, tensors: dict[str, torch.Tensor]) -> None:
+    tensors["variance"][3] = -1.0
+
+
+def more_correct_than_tested(record: Changes, tensors: dict[str, torch.Tensor]) -> None:
+    tensors["correct"] += 1000
+
+
+def counts_of_another_type(record: Changes, tensors: dict[str, torch.Tensor]) -> None:
+    tensors["correct"] = tensors["correct"].double()
+
+
+def missing_architecture(record: Changes, tensors: dict[str, torch.Tensor]) -> None:
+    record["finished"] = record["finished"][:-1]  # type: ignore[index]
+
+
+def too_many_units(record: Changes, tensors: dict[str, torch.Tensor]) -> None:
+    record["units"] = 3
+
+
+def batches_left_out(record: Changes, tensors: dict[str, torch.Tensor]) -> None:
+    record["batches"] = 50
+
+
+def endless_batches(record: Changes, tensors: dict[str, torch.Tensor]) -> None:
+    record["batches"] = 10**400
+
+
+def not_calibrated(record: Changes, tensors: dict[str, torch.Tensor]) -> None:
+    record["calibrated"] = 0
+
+
+def images_before_calibration(record: Changes, tensors: dict[str, torch.Tensor]) -> None:
+    record["phase"] = "calibration"
+
+
+def all_done_but_untested(record: Changes, tensors: dict[str, torch.Tensor]) -> None:
+    record |= {"units": 1, "batches": 0, "phase": "calibration", "tested": 0}
+    tensors.clear()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        variance_of_one,
+        variance_below_zero,
+        more_correct_than_tested,
+        counts_of_another_type,
+        missing_architecture,
+        too_many_units,
+        batches_left_out,
+        endless_batches,
+        not_calibrated,
+        images_before_calibration,
+        all_done_but_untested,
+    ],
+)
+def test_a_partial_file_that_no_evaluation_leaves_is_refused(
+    damage: Callable[[Changes, dict[str, torch.Tensor]], None],
+    supernet: Supernet,
+    noise: DataSource,
+    tmp_path: Path,
+) -> None:
+    """One unit finished, the second in its evaluation; then something was changed."""
+    plan, partial = make_plan(), tmp_path / "partial"
+    with pytest.raises(BrokenOffError):
+        evaluate(supernet, BreakingData(noise, 9), plan, partial)  # type: ignore[arg-type]
+    found, tensors = read_partial(partial, plan.settings())
+    assert (found.units, found.phase, found.batches) == (1, "evaluation", 1)
+    record = dict(found)
+    damage(record, tensors)
+    write_partial(partial, PartialRecord.model_construct(**record), tensors)
+    with pytest.raises(UserError, match=r"partial: damaged .*remove it to start over"):
+        evaluate(supernet, noise, plan, partial)
 
 
 def test_progress_adds_up(supernet: Supernet, noise: DataSource, tmp_path: Path) -> None:
