@@ -81,11 +81,14 @@ def build(
 ) -> Report:
     """The tables and figures called `tables` and `figures`, for every setting of the accuracies.
 
+    A latency table of another device that the caller named gets its table in any case.
+
     Raises:
         UserError: if the tables that one of them needs are not there, saying how to make them.
     """
     report = Report(collection)
-    if set(tables) or "4" in figures:
+    named = [source for source in collection.other_luts() if source.named]
+    if tables or named or "4" in figures:
         require_accuracy(collection)
     for name in tables:
         if name == COST_TABLE:
@@ -101,9 +104,8 @@ def build(
         elif name != COST_TABLE:
             _add_latency_tables(report, name, _luts_of_table(report, int(name)), constraints)
     if OTHER_TABLES not in tables:
-        for source in collection.other_luts():
-            if source.named:
-                _add_latency_tables(report, OTHER_TABLES, [source], constraints)
+        for source in named:
+            _add_latency_tables(report, OTHER_TABLES, [source], constraints)
     if "4" in figures:
         _add_tradeoffs(report)
     return report

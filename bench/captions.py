@@ -17,22 +17,6 @@ SELECTION_NOTE = (
 )
 
 
-def hardware_name(lut: Lut) -> str | None:
-    """The processor that a measured table ran on: the GPU that was used, else the CPU.
-
-    None where nothing was run or the table does not say.
-    """
-    found = lut.device.measured_on
-    name = _text(found.get("gpu"), "name") or _text(found.get("cpu"), "model")
-    return name or None
-
-
-def _text(record: Any, key: str) -> str | None:
-    if isinstance(record, dict):
-        record = record.get(key)
-    return record if isinstance(record, str) else None
-
-
 def protocol_text(lut: Lut) -> str:
     """Plugin, runtime, precision, batch and threads, in words."""
     protocol = lut.protocol
@@ -61,12 +45,12 @@ def sizes_text(resolutions: Sequence[int]) -> str:
 def device_title(lut: Lut) -> str:
     """What a device is called in headings, and how its latencies were obtained.
 
-    A table measured on other hardware than its name stands for is called after that hardware.
+    A measured table is called after its hardware, unless that is known to be the paper's.
     """
     known = paper.device(lut.device.requested)
     name = known.title if known else lut.device.requested
-    if lut.method == "measured" and (lut.device.matches is False or known is None):
-        hardware = hardware_name(lut) or "other hardware"
+    if lut.method == "measured" and not (known and lut.device.matches):
+        hardware = lut.device.hardware or "other hardware"
         return f"{hardware} (measured as {lut.device.requested})"
     return f"{name} ({lut.method})"
 
@@ -87,11 +71,15 @@ def latency_sentences(lut: Lut) -> list[str]:
             f"{f' ({lut.source})' if lut.source else ''}; {how}."
         ]
     else:
-        hardware = hardware_name(lut) or "hardware that the table does not name"
+        hardware = lut.device.hardware or "hardware that the table does not name"
         sentences = [f"Latency of {lut.device.requested}: measured on {hardware}; {how}."]
         if lut.device.matches is False:
             sentences.append(
                 f"That is not the hardware that {lut.device.requested} stands for ({name})."
+            )
+        elif known and lut.device.matches is None:
+            sentences.append(
+                f"Nothing says that this is what {lut.device.requested} stands for ({name})."
             )
     return sentences + _error_sentences(lut)
 
@@ -111,8 +99,8 @@ def _error_sentences(lut: Lut) -> list[str]:
     return sentences
 
 
-def limit_sentence(limits: Limits) -> str:
-    """Where a device's limits come from."""
+def limit_sentence(limits: Limits, *, beside_paper: bool) -> str:
+    """Where a device's limits come from; `beside_paper`: the paper's columns stand beside them."""
     match limits.origin:
         case "paper":
             return "Limits: the paper's."
@@ -120,10 +108,10 @@ def limit_sentence(limits: Limits) -> str:
             return "Limits: as given."
         case "matched":
             shares = ", ".join(f"{100 * share:.1f}" for share in MATCHED_SHARES)
+            beside = "; each is set beside the paper's limit of the same rank"
             return (
                 f"Limits: matched, they let through {shares}% of the architectures, the shares "
-                "that 15, 20, 25 and 30 ms have on the Note10; each is set beside the paper's "
-                "limit of the same rank."
+                f"that 15, 20, 25 and 30 ms have on the Note10{beside if beside_paper else ''}."
             )
 
 

@@ -97,7 +97,7 @@ def _cells(
             seeds=len(sources),
             sources=anchors,
             paper=numbers[1],
-            note=None if cost is not None else "cost not recorded",
+            note=None if cost is not None else _without_cost(sources),
         ),
         Cell(
             value=ratio,
@@ -108,6 +108,12 @@ def _cells(
         ),
         _mean_cell([source.table for source in sources], anchors, numbers[3]),
     ]
+
+
+def _without_cost(sources: Sequence[AccuracySource]) -> str:
+    """Why a recipe has no cost in the table's unit."""
+    recorded = any(_unit(source) for source in sources)
+    return "in another unit than others" if recorded else "cost not recorded"
 
 
 def _mean_cell(tables: Sequence[AccuracyTable], anchors: list[str], theirs: float | None) -> Cell:
@@ -133,9 +139,11 @@ def _caption(
     largest = max(setting.resolutions)
     counted = {_num_subnets(source.table, largest) for source in sources}
     number = " or ".join(str(count) for count in sorted(counted))
+    compound = all(_only_compound(source.table) for source in sources)
     devices = ", ".join(dict.fromkeys(source.table.training.device for source in sources))
     sentences = [
-        f"Mean top-1 in percent over the {number} compound subnets at {largest} px.",
+        f"Mean top-1 in percent over the {number} {'compound ' if compound else ''}subnets at "
+        f"{largest} px.",
         captions.accuracy_sentence(setting, sources),
         f"Training cost: recorded by the trainer on {devices}; the paper's on "
         f"{paper.TRAINING_HARDWARE}.",
@@ -150,6 +158,10 @@ def _caption(
         counts[label] = counts.get(label, 0) + 1
     seeds = captions.seed_sentence(counts)
     return [*sentences, seeds] if seeds else sentences
+
+
+def _only_compound(table: AccuracyTable) -> bool:
+    return all(entry.architecture.subnet.is_compound for entry in table.architectures)
 
 
 def _num_subnets(table: AccuracyTable, resolution: int) -> int:

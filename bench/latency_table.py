@@ -17,7 +17,7 @@ from bench.constraints import Constraints, Limits, limits_for
 from bench.model import Cell, Choice, Column, Row, Table, mark_best
 from fofa.errors import UserError
 from fofa.search.candidates import Candidates, pair
-from fofa.search.exact import best_within
+from fofa.search.exact import affordable, best_within
 from fofa.space import Architecture
 
 
@@ -126,7 +126,8 @@ def _caption(
     sentences = [captions.SELECTION_NOTE, captions.accuracy_sentence(setting, sources)]
     for device in devices:
         sentences += captions.latency_sentences(device.source.lut)
-        sentences.append(captions.limit_sentence(device.limits))
+        beside_paper = _paper_index(device, 0) is not None
+        sentences.append(captions.limit_sentence(device.limits, beside_paper=beside_paper))
         sentences += device.notes
     counts: dict[str, int] = {}
     for source in sources:
@@ -158,14 +159,13 @@ def _device_columns(device: PairedDevice) -> list[Column]:
 
 def _paper_index(device: PairedDevice, index: int) -> int | None:
     """Which of the paper's columns is set beside ours: the same limit, or the same rank."""
-    known = paper.device(device.source.device)
+    known, limits = paper.device(device.source.device), device.limits
     if known is None:
         return None
-    limit = device.limits.values_ms[index]
-    if limit in known.limits_ms:
-        return known.limits_ms.index(limit)
-    ranked = device.limits.origin == "matched" and len(device.limits.values_ms) == 4
-    return index if ranked else None
+    if limits.origin == "matched":
+        return index if len(limits.values_ms) == len(known.limits_ms) else None
+    limit = limits.values_ms[index]
+    return known.limits_ms.index(limit) if limit in known.limits_ms else None
 
 
 def _epochs_cell(recipe: str, sources: Sequence[AccuracySource]) -> Cell:
@@ -234,9 +234,10 @@ def _limit_cell(
 
 def meaningless(candidates: Candidates, limit: float) -> str | None:
     """Why a limit says nothing about these architectures; None where it does select."""
-    fastest, slowest = candidates.latency_ms.min(), candidates.latency_ms.max()
-    if fastest > limit:
-        return f"none fits; the fastest takes {fastest:.4g} ms"
-    if slowest <= limit:
-        return f"all {len(candidates)} fit; the slowest takes {slowest:.4g} ms"
+    latency_ms = candidates.latency_ms
+    within = affordable(latency_ms, limit)
+    if not within.any():
+        return f"none fits; the fastest takes {latency_ms.min():.4g} ms"
+    if within.all():
+        return f"all {len(candidates)} fit; the slowest takes {latency_ms.max():.4g} ms"
     return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from bench import captions, paper
 from bench.collect import AccuracySource, Collection, LutSource
 from bench.cost_table import training_cost
+from fofa.latency import Lut
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def _lut(source: LutSource, out: Path) -> Source:
         facts=_facts(
             ("Device asked for", lut.device.requested),
             ("Method", lut.method),
-            ("Hardware", captions.hardware_name(lut)),
+            ("Hardware", lut.device.hardware),
             ("Is what the name stands for", matches),
             ("Protocol", f"{lut.protocol.plugin}: {captions.protocol_text(lut)}"),
             (
@@ -80,13 +81,18 @@ def _lut(source: LutSource, out: Path) -> Source:
                 if error
                 else "not known",
             ),
-            ("Kendall tau", f"{error.kendall_tau:.3f}" if error and error.kendall_tau else None),
+            ("Kendall tau", _tau_text(lut)),
             ("Noise", f"{error.noise_percent:.2f}%" if error else None),
             ("Stable", _stability_text(source)),
             ("Made", lut.created),
             ("Source", lut.source),
         ),
     )
+
+
+def _tau_text(lut: Lut) -> str | None:
+    tau = lut.validation.kendall_tau if lut.validation else None
+    return None if tau is None else f"{tau:.3f}"
 
 
 def _stability_text(source: LutSource) -> str | None:

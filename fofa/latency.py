@@ -44,7 +44,7 @@ class DeviceRecord(BaseModel):
         for part, key in (("gpu", "name"), ("cpu", "model")):
             record = self.measured_on.get(part)
             name = record.get(key) if isinstance(record, dict) else None
-            if isinstance(name, str):
+            if isinstance(name, str) and name:
                 return name
         return None
 

@@ -31,7 +31,9 @@ def show(table: Table, console: Console) -> None:
         if group is not None:
             console.print(Text(f"  {group}", "cyan"))
         console.print(_grid(table, indices))
-    caption = Text(" ".join(["In brackets: the paper's.", *table.caption]), "dim")
+    has_paper = any(cell.paper is not None for row in table.rows for cell in row.cells)
+    brackets = ["In brackets: the paper's."] if has_paper else []
+    caption = Text(" ".join([*brackets, *table.caption]), "dim")
     console.print(Padding(caption, (0, 2, 1, 2)))
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bench import captions
 from bench.collect import AccuracySource, Collection, LutSource, Setting, require_accuracy
 from bench.constraints import Constraints
 from bench.latency_table import pair_device
@@ -39,7 +38,7 @@ class LutIdentity(BaseModel):
         return cls(
             device=lut.device.requested,
             method=lut.method,
-            hardware=captions.hardware_name(lut),
+            hardware=lut.device.hardware,
             plugin=protocol.plugin,
             dtype=protocol.dtype,
             batch_size=protocol.batch_size,

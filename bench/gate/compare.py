@@ -27,7 +27,7 @@ from bench.gate.baseline import (
 )
 from fofa.errors import UserError
 from fofa.search.candidates import Candidates, pair
-from fofa.search.exact import best_within
+from fofa.search.exact import affordable, best_within
 
 EPSILON = 1e-9
 """Slack for decimal fractions: a loss of exactly the tolerance is within it."""
@@ -215,7 +215,7 @@ def _compare_limit(
 
 
 def _best_row(candidates: Candidates, limit: float) -> int | None:
-    if not np.any(candidates.latency_ms <= limit):
+    if not affordable(candidates.latency_ms, limit).any():
         return None
     return best_within(candidates.top1, candidates.latency_ms, candidates.architectures, limit)
 

@@ -30,7 +30,8 @@ def findings(path: Path) -> list[Finding]:
         UserError: if the table was not measured or its raw samples are missing.
     """
     lut = Lut.read(path)
-    if lut.raw_samples is None or lut.validation is None:
+    alone = all(entry.alone_ms is not None for entry in lut.entries)
+    if lut.raw_samples is None or lut.validation is None or not alone:
         raise UserError(f"{path}: has no raw samples; measure it with fofa-profile")
     samples = read_samples(path.with_name(lut.raw_samples))
     rounds = [round_of(record, samples.items) for record in samples.rounds]
@@ -49,7 +50,11 @@ def _no_calibration(lut: Lut, measurement: Measurement) -> Finding:
         for name, summary in measurement.summaries.items()
         if name.startswith("validation ")
     }
-    alone = {(entry.resolution, entry.key): entry.alone_ms or 0.0 for entry in lut.entries}
+    alone = {
+        (entry.resolution, entry.key): entry.alone_ms
+        for entry in lut.entries
+        if entry.alone_ms is not None
+    }
     sums = np.array([sum(alone[a.resolution, key] for key in block_keys(a)) for a in held_out])
     measured = np.array(list(held_out.values()))
     errors = 100 * np.abs(sums / measured - 1)

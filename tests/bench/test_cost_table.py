@@ -10,7 +10,7 @@ import pytest
 from bench.collect import AccuracySource
 from bench.cost_table import cost_table, training_cost
 from bench.model import Row, Table
-from fofa.accuracy import AccuracyTable, TrainingRecord
+from fofa.accuracy import AccuracyTable, ArchitectureAccuracy, TrainingRecord
 
 
 def table_of(*tables: AccuracyTable) -> Table:
@@ -73,8 +73,22 @@ def test_gpu_and_cpu_costs_are_not_set_beside_each_other(
     on_gpu = make_accuracy("ofa", training=training(gpu_hours=12))
     table = table_of(on_gpu, make_accuracy("fofa-n3"))
     assert row_of(table, "ofa").cells[1].value is None
+    assert row_of(table, "ofa").cells[1].note == "in another unit than others"
     assert row_of(table, "fofa-n3").cells[2].note == "no cost of OFA to compare with"
     assert any("different units" in sentence for sentence in table.caption)
+
+
+def test_a_mean_over_other_subnets_is_not_called_compound(
+    make_accuracy: Callable[..., AccuracyTable],
+) -> None:
+    whole = make_accuracy("ofa", resolutions=(32,))
+    row = whole.architectures[0]
+    name = "3x3+3x4-3x3+3x3-3x3+3x3-3x3+3x3-3x3+3x3@32"
+    elastic = ArchitectureAccuracy(**row.model_dump() | {"name": name})
+    space = whole.space.model_copy(update={"kind": "elastic"})
+    data = whole.model_dump(by_alias=True)
+    table = AccuracyTable.model_validate(data | {"space": space, "architectures": [row, elastic]})
+    assert "over the 2 subnets at 32 px" in table_of(table).caption[0]
 
 
 def test_missing_recipes_show_the_papers_row(make_accuracy: Callable[..., AccuracyTable]) -> None:

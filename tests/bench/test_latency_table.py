@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bench.collect import AccuracySource, LutSource
-from bench.constraints import Constraints
-from bench.latency_table import PairedDevice, latency_table, pair_device
+from bench.constraints import Constraints, Limits
+from bench.latency_table import PairedDevice, latency_table, meaningless, pair_device
 from bench.model import Table
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
@@ -128,6 +128,54 @@ def test_captions_repeat_every_note_and_name_the_hardware(
     assert measured.columns[1].group == "Toaster 3000 (measured as epyc7763)"
     estimated, _ = table_of(make_lut("a100", method="estimated"), [make_accuracy("ofa")])
     assert "ESTIMATED" in " ".join(estimated.caption)
+
+
+def test_a_device_that_nothing_was_expected_of_is_called_after_its_hardware(
+    make_lut: Callable[..., Lut], make_accuracy: Callable[..., AccuracyTable]
+) -> None:
+    here = make_lut("note10", matches=None, hardware="Toaster 3000")
+    table, _ = table_of(here, [make_accuracy("ofa")])
+    assert table.columns[1].group == "Toaster 3000 (measured as note10)"
+    assert "Nothing says that this is what note10 stands for" in " ".join(table.caption)
+
+
+def test_only_devices_of_the_paper_have_its_limits_beside_theirs(
+    make_lut: Callable[..., Lut], make_accuracy: Callable[..., AccuracyTable]
+) -> None:
+    table, _ = table_of(make_lut("cpu", matches=None), [make_accuracy("ofa")])
+    assert "Limits: matched" in " ".join(table.caption)
+    assert "the paper's limit of the same rank" not in " ".join(table.caption)
+
+
+def test_a_matched_limit_stands_by_its_rank_even_if_it_equals_another_of_the_paper(
+    make_lut: Callable[..., Lut], make_accuracy: Callable[..., AccuracyTable]
+) -> None:
+    lut, ofa = make_lut("epyc7763"), make_accuracy("ofa")
+    _, device = table_of(lut, [ofa])
+    # The same table, slower by what makes its first limit the paper's second.
+    slower = make_lut("epyc7763", factor=25 / device.limits.values_ms[0])
+    table, device = table_of(slower, [ofa])
+    assert device.limits.values_ms[0] == pytest.approx(25, rel=1e-3)
+    exact = PairedDevice(
+        device.source,
+        device.title,
+        Limits((25.0, *device.limits.values_ms[1:]), "matched"),
+        device.candidates,
+    )
+    sources = [source_of(ofa, "ofa-seed0")]
+    table = latency_table("table5", "Table 5", sources[0].setting, sources, [exact])
+    assert [cell.paper for cell in table.rows[0].cells[1:]] == [74.34, 74.92, 74.92, 76.05]
+
+
+def test_a_limit_at_a_latency_lets_it_through_whatever_rounding_did(
+    make_lut: Callable[..., Lut], make_accuracy: Callable[..., AccuracyTable]
+) -> None:
+    _, device = table_of(make_lut(), [make_accuracy("ofa")])
+    (candidates,) = device.candidates.values()
+    fastest, slowest = candidates.latency_ms.min(), candidates.latency_ms.max()
+    assert meaningless(candidates, float(fastest) * (1 - 1e-12)) is None
+    assert (meaningless(candidates, float(fastest) * 0.999) or "").startswith("none fits")
+    assert (meaningless(candidates, float(slowest) * (1 - 1e-12)) or "").startswith("all")
 
 
 def test_one_table_that_does_not_fit_is_a_note_and_none_that_fits_an_error(

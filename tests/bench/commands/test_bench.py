@@ -98,6 +98,16 @@ def test_one_of_two_devices_missing_is_a_note(project: Path) -> None:
     assert "fofa-profile --device pascal" in (project / "reports/tables/table4.md").read_text()
 
 
+def test_a_named_table_without_any_accuracy_is_one_line(
+    make_lut: Callable[..., Lut], tmp_path: Path
+) -> None:
+    make_lut("laptop", matches=None).write(tmp_path / "laptop.json")
+    done = fofa_bench(tmp_path, "--tables", "none", "--figures", "none", "--lut", "laptop.json")
+    assert done.returncode == 2
+    assert "no accuracy table there and none named" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_further_devices_get_further_tables(
     project: Path, make_lut: Callable[..., Lut], tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from bench.gate.compare import Outcome, Status, compare, exit_code, latency_allo
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
 from fofa.latency import Lut
+from fofa.search.candidates import pair
 
 REUSED = settings(
     max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
@@ -134,6 +135,19 @@ def test_noise_within_the_tables_own_error_holds(
     noise = random.Random(seed)
     code, outcomes = check(made, with_noise(noisy, lambda: noise.uniform(0.94, 1.06)), table)
     assert code == 0, outcomes
+
+
+def test_a_limit_at_a_latency_holds_without_any_tolerance(
+    lut: Lut, table: AccuracyTable, make_lut: Callable[..., Lut]
+) -> None:
+    estimated = make_lut("epyc7763", resolutions=(128, 160), method="estimated")
+    fastest = pair(estimated, table).latency_ms.min()
+    limit = Constraints("given", (float(fastest) * (1 - 1e-12),))
+    none = Tolerance(accuracy_points=0, latency_percent=0)
+    made, _ = make_baseline(collection_of(estimated, table), limit, none)
+    code, (outcome,) = check(made, estimated, table)
+    assert code == 0, outcome
+    assert outcome.new_architecture == outcome.old.architecture
 
 
 def test_twenty_percent_slower_is_beyond_a_good_tables_error(
