@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from fofa.data.decode import Ticket, UnreadableImageError, decode
 from fofa.data.order import TrainOrder
 from fofa.data.source import IMAGENET_MEAN, IMAGENET_STD, Batch, DataSource
-from fofa.data.subset import calibration_indices, training_subset
+from fofa.data.subset import calibration_indices, spread_indices, training_subset
 from fofa.errors import UserError
 from fofa.seeds import mix
 
@@ -144,7 +144,7 @@ class FolderSource(DataSource):
         Raises:
             UserError: naming the file.
         """
-        indices = list(range(self.num_test))[:limit]
+        indices = spread_indices(self.num_test, limit)
         yield from self._evaluation(self._test, indices, resolution, batch_size, skip=False)
 
     def _evaluation(

@@ -1,4 +1,4 @@
-"""Choosing a part of a training set: the share that is trained on, the images that calibrate."""
+"""Choosing a part of a split: what is trained on, what calibrates, what a short test looks at."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ def training_subset(num_images: int, fraction: float, seed: int) -> Tensor:
 def calibration_indices(num_images: int, wanted: int, seed: int) -> Tensor:
     """`wanted` distinct indices below `num_images` (all, if there are fewer), drawn by `seed`."""
     return torch.randperm(num_images, generator=generator(seed, "calibration"))[:wanted]
+
+
+def spread_indices(num_images: int, limit: int | None) -> list[int]:
+    """`limit` indices below `num_images` at even distances, ascending; all for None or enough.
+
+    Of images that are sorted by class, this takes every class in its share.
+    """
+    if limit is None or limit >= num_images:
+        return list(range(num_images))
+    return [number * num_images // limit for number in range(limit)]

@@ -42,6 +42,24 @@ def test_classes_are_folders_in_alphabetical_order(folder: Path) -> None:
     assert labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
+def test_a_part_of_the_test_images_is_of_all_classes(folder: Path) -> None:
+    source = open_data(f"folder:{folder}")
+    parts = {limit: list(source.test_batches(16, 4, limit)) for limit in (1, 2, 4, 6, 100)}
+    labels = {
+        limit: torch.cat([labels for _, labels in batches]).tolist()
+        for limit, batches in parts.items()
+    }
+    assert labels == {
+        1: [0],
+        2: [0, 1],
+        4: [0, 0, 1, 1],
+        6: [0, 0, 0, 1, 1, 1],
+        100: [0, 0, 0, 1, 1, 1],
+    }
+    again = list(source.test_batches(16, 4, 4))
+    assert torch.equal(parts[4][0][0], again[0][0])
+
+
 def test_workers_do_not_change_what_is_trained_on(folder: Path) -> None:
     alone = train(open_data(f"imagenet:{folder}", workers=0), range(5))
     helped = train(open_data(f"imagenet:{folder}", workers=2), range(5))
