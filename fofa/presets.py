@@ -6,11 +6,14 @@ Everything in a preset can be changed by an option of `fofa-train`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fofa.accuracy import ProxyRecord
-from fofa.data.augment import Crop
 from fofa.errors import UserError
 from fofa.space import DEFAULT_RESOLUTIONS
+
+if TYPE_CHECKING:  # which loads torch
+    from fofa.data.augment import Crop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,7 @@ def test_profilers_use_the_core_of_fofa_only() -> None:
         ("profilers.commands.profile", {"torch", "tensorrt_rtx_bindings", "matplotlib"}),
         ("fofa.commands.search", {"torch", "matplotlib", "onnxruntime"}),
         ("bench.commands.bench", {"torch", "onnxruntime"}),
+        ("bench.reproduce.carry_out", {"torch", "onnxruntime"}),
     ],
 )
 def test_heavy_libraries_load_only_where_used(module: str, heavy: set[str]) -> None:
