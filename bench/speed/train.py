@@ -58,7 +58,7 @@ def run(
     width_mult: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Images of a step.")] = 32,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the median counts.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; the median counts.")] = 12,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU.")] = None,
 ) -> None:

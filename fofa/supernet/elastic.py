@@ -7,6 +7,7 @@ caller's choice (`Normalise`): training uses the shared statistics, evaluation t
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +51,29 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.conv2d(x, weight, bias)
 
 
+class GlobalMean(torch.autograd.Function):
+    """Mean over the map, [N, C, H, W] -> [N, C, 1, 1], whose gradient is never written out.
+
+    It is the same at every place of the map, so a view is enough; average pooling writes it, and
+    with channels first, whatever the layout.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.map_shape = x.shape
+        return x.mean((2, 3), keepdim=True)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        shape = ctx.map_shape
+        return (gradients[0] / (shape[2] * shape[3])).expand(shape)
+
+
+def global_mean(x: Tensor) -> Tensor:
+    """`GlobalMean` of `x`."""
+    return cast(Tensor, GlobalMean.apply(x))
+
+
 def depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Depthwise convolution of [N, C, S, S] with [C, 1, k, k], padded by k // 2.
 
@@ -72,7 +96,7 @@ def run_stem(stem: Stem, x: Tensor, normalise: Normalise) -> Tensor:
 def run_head(head: Head, x: Tensor, normalise: Normalise) -> Tensor:
     """The head's features, whole: everything but dropout and the linear layer."""
     out = head.activation(normalise(head.expand_bn, pointwise(x, head.expand.weight)))
-    return head.activation(pointwise(head.pool(out), head.mix.weight))
+    return head.activation(pointwise(global_mean(out), head.mix.weight))
 
 
 def run_mbconv(
@@ -98,6 +122,6 @@ def _run_squeeze(squeeze: SqueezeExcite, x: Tensor, inner: int) -> Tensor:
     reduce, expand = squeeze.reduce, squeeze.expand
     reduce_bias = None if reduce.bias is None else reduce.bias[:inner]
     expand_bias = None if expand.bias is None else expand.bias[:channels]
-    hidden = pointwise(squeeze.pool(x), reduce.weight[:inner, :channels], reduce_bias)
+    hidden = pointwise(global_mean(x), reduce.weight[:inner, :channels], reduce_bias)
     gate = pointwise(squeeze.relu(hidden), expand.weight[:channels, :inner], expand_bias)
     return x * squeeze.gate(gate)
