@@ -1,7 +1,8 @@
 """Raw samples: kept while a measurement runs, so that it can resume, and beside the table after.
 
 While it runs: `<out>.partial`, JSON lines; the first says what is measured, every other one is a
-finished round. A line that a kill cut short is dropped. Afterwards: `<out>.samples.json.gz`.
+finished round. A last line that a kill cut short is dropped; any other fault is damage, and is
+refused. Afterwards: `<out>.samples.json.gz`.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fofa.errors import UserError
-from fofa.files import FileModel, write_bytes, write_text
+from fofa.files import FileModel, explain, parse_json, write_bytes, write_text
 
 PARTIAL_SUFFIX = ".partial"
 SAMPLES_SUFFIX = ".samples.json.gz"
+MIN_SAMPLE_MS = 1e-6
+"""A nanosecond, to which samples are rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class SchedulePlan(BaseModel):
     warmup_runs: int = Field(ge=0)
     rounds: int = Field(ge=1)
     canary_every: int = Field(ge=1)
-    samples: dict[str, int]
+    samples: dict[str, Annotated[int, Field(ge=1)]]
 
 
 class Header(FileModel):
@@ -75,7 +78,10 @@ class Header(FileModel):
 
 ItemNumber = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
-Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""Nothing takes no time, and the logarithm of a sample is taken (`profilers.drift`)."""
+Samples = Annotated[list[Milliseconds], Field(min_length=1)]
+Percent = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class RoundRecord(BaseModel):
@@ -84,11 +90,25 @@ class RoundRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     round: int = Field(ge=0)
-    visits: list[tuple[ItemNumber, Seconds, list[Milliseconds]]]
-    other_cpu_percent: float | None = None
-    steal_percent: float | None = None
-    other_profilers: int = 0
+    visits: list[tuple[ItemNumber, Seconds, Samples]]
+    other_cpu_percent: Percent | None = None
+    steal_percent: Percent | None = None
+    other_profilers: int = Field(default=0, ge=0)
     state: dict[str, Any] = Field(default_factory=dict)
+
+    def check(self, names: Sequence[str], plan: SchedulePlan) -> None:
+        """Raise `ValueError` unless this is a round of all items, each as often as planned."""
+        counts = dict.fromkeys(range(len(names)), 0)
+        for number, _, samples in self.visits:
+            if number not in counts:
+                raise ValueError(f"visits item {number} of {len(names)}")
+            counts[number] += 1
+            planned = plan.samples.get(names[number], len(samples))
+            if len(samples) != planned:
+                raise ValueError(f"{len(samples)} runs of {names[number]}, planned {planned}")
+        missing = [names[number] for number, count in counts.items() if not count]
+        if missing:
+            raise ValueError(f"never visits {missing[0]}")
 
 
 class SamplesFile(FileModel):
@@ -101,6 +121,15 @@ class SamplesFile(FileModel):
     plan: SchedulePlan
     items: list[str]
     rounds: list[RoundRecord]
+
+    @model_validator(mode="after")
+    def _check_rounds(self) -> SamplesFile:
+        for record in self.rounds:
+            try:
+                record.check(self.items, self.plan)
+            except ValueError as error:
+                raise ValueError(f"round {record.round}: {error}") from None
+        return self
 
 
 class PartialFile:
@@ -130,13 +159,16 @@ class PartialFile:
                 f"{self.path}: holds an interrupted measurement that differs in "
                 f"{', '.join(names)}; --fresh discards it"
             )
-        rounds: list[Round] = []
-        for line in lines[1:]:
-            record = self._round(line)
-            if record is None or record.number != len(rounds):
-                break
-            rounds.append(record)
-        return header.plan, rounds
+        plan = header.plan
+        if plan.samples.keys() != {*self._names[1:]}:  # the first is the canary
+            raise UserError(f"{self.path}: damaged (plans other items); --fresh discards it")
+        records = [self._record(line, number, plan) for number, line in enumerate(lines[1:-1])]
+        # Only what follows the last newline can have been cut short.
+        if len(lines) > 1 and _is_json(lines[-1]):
+            records.append(self._record(lines[-1], len(records), plan))
+        if len(records) > plan.rounds:
+            raise UserError(f"{self.path}: damaged (more rounds than planned); --fresh discards it")
+        return plan, [round_of(record, self._names) for record in records]
 
     def start(self, identity: dict[str, Any], plan: SchedulePlan, rounds: Sequence[Round]) -> None:
         """Write the header and the rounds so far, whole or not at all."""
@@ -169,20 +201,46 @@ class PartialFile:
         except UserError as error:
             raise UserError(f"{error}; --fresh discards it") from None
 
-    def _round(self, line: bytes) -> Round | None:
-        """The round in a line, None if a kill cut it short."""
+    def _record(self, line: bytes, number: int, plan: SchedulePlan) -> RoundRecord:
+        """The round number `number` in a line that was written whole."""
         try:
-            record = RoundRecord.model_validate_json(line, strict=True)
-            return round_of(record, self._names)
-        except (ValueError, IndexError):
-            return None
+            text = line.decode("utf-8", errors="replace")
+            parse_json(text, self.path)  # refuses NaN, which pydantic takes in `state`
+            record = RoundRecord.model_validate_json(text, strict=True)
+            if record.round != number:
+                raise ValueError(f"it says that it is round {record.round}")
+            record.check(self._names, plan)
+        except (UserError, ValueError) as error:
+            fault = explain(error) if isinstance(error, ValidationError) else error
+            raise UserError(
+                f"{self.path}: damaged in round {number} ({fault}); --fresh discards it"
+            ) from None
+        return record
 
     def _line(self, round_: Round) -> str:
         return json.dumps(record_of(round_, self._numbers).model_dump(mode="json"))
 
 
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def record_of(round_: Round, numbers: dict[str, int]) -> RoundRecord:
-    """A round as files hold it."""
+    """A round as files hold it.
+
+    Raises:
+        UserError: if a timer said that an item took no time, or less.
+    """
+    for visit in round_.visits:
+        if min(visit.samples_ms) < MIN_SAMPLE_MS:
+            raise UserError(
+                f"the profiler's timer gave {min(visit.samples_ms):g} ms for {visit.item}: "
+                "nothing takes so little"
+            )
     return RoundRecord(
         round=round_.number,
         visits=[

@@ -1,5 +1,9 @@
 """Raw samples: nothing is lost by a kill, and nothing foreign is taken for ours."""
 
+import gzip
+import json
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +31,11 @@ IDENTITY = {"device": "x", "seed": 0}
 def make_round(number):
     return Round(
         number=number,
-        visits=(Visit("canary", number + 0.25, (1.5, 1.25)), Visit("b", number + 0.5, (2.0,))),
+        visits=(
+            Visit("canary", number + 0.25, (1.5, 1.25)),
+            Visit("b", number + 0.5, (2.0, 2.25, 2.5)),
+            Visit("a", number + 0.75, (3.0, 3.25, 3.5)),
+        ),
         other_cpu_percent=1.0,
         state={"sm_clock_mhz": 1410},
     )
@@ -90,6 +98,101 @@ def test_an_unwritable_file_is_a_user_error(tmp_path):
         gone.append(make_round(0))
 
 
+def set_sample(value):
+    def damage(record):
+        record["visits"][1][2][0] = value
+
+    return damage
+
+
+def drop_samples(record):
+    record["visits"][1][2] = []
+
+
+def drop_one_sample(record):
+    record["visits"][1][2].pop()
+
+
+def drop_item(record):
+    del record["visits"][1]
+
+
+def name_unknown_item(record):
+    record["visits"][1][0] = 3
+
+
+def renumber(record):
+    record["round"] = 7
+
+
+def hide_a_nan(record):
+    record["state"]["sm_clock_mhz"] = float("nan")
+
+
+DAMAGES = {
+    "zero": (set_sample(0.0), r"visits\[1\]\[2\]\[0\]: Input should be greater than 0"),
+    "negative": (set_sample(-2.5), r"visits\[1\]\[2\]\[0\]: Input should be greater than 0"),
+    "nan": (set_sample(float("nan")), "NaN"),
+    "text": (set_sample("2.5"), r"visits\[1\]\[2\]\[0\]: "),
+    "no sample": (drop_samples, r"visits\[1\]\[2\]: "),
+    "a sample less": (drop_one_sample, "2 runs of b, planned 3"),
+    "an item less": (drop_item, "never visits b"),
+    "another item": (name_unknown_item, "visits item 3 of 3"),
+    "another round": (renumber, "it says that it is round 7"),
+    "state": (hide_a_nan, "NaN"),
+}
+
+
+@pytest.mark.parametrize("round_", [0, 1, 2])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_round_is_refused_wherever_it_is(partial, damage, round_):
+    """Not dropped in silence, as a line that a kill cut short: what follows it was measured."""
+    change, message = DAMAGES[damage]
+    lines = partial.path.read_text().split("\n")
+    record = json.loads(lines[1 + round_])
+    change(record)
+    lines[1 + round_] = json.dumps(record)
+    partial.path.write_text("\n".join(lines))
+    expected = rf"partial: damaged in round {round_} \(.*{message}.*\); --fresh discards it$"
+    with pytest.raises(UserError, match=expected):
+        partial.read(IDENTITY)
+    partial.path.write_text("\n".join(lines[: 2 + round_]))  # the same without a last newline
+    with pytest.raises(UserError, match=expected):
+        partial.read(IDENTITY)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ({"a": 3}, "plans other items"),
+        ({"a": 3, "b": 0}, r"samples\.b"),
+        ({"a": 3, "b": 3, "c": 3}, "plans other items"),
+    ],
+)
+def test_a_plan_of_other_items_is_refused(partial, samples, message):
+    header, *rounds = partial.path.read_text().split("\n")
+    damaged = json.loads(header)
+    damaged["plan"]["samples"] = samples
+    partial.path.write_text("\n".join([json.dumps(damaged), *rounds]))
+    with pytest.raises(UserError, match=rf"t\.json\.partial: .*{message}.*--fresh discards it"):
+        partial.read(IDENTITY)
+
+
+def test_more_rounds_than_planned_are_refused(partial):
+    partial.append(make_round(3))
+    with pytest.raises(UserError, match="more rounds than planned"):
+        partial.read(IDENTITY)
+
+
+@pytest.mark.parametrize("sample", [0.0, -1.0, 4e-7])
+def test_a_timer_that_says_no_time_is_a_user_error(partial, sample):
+    broken = replace(make_round(3), visits=(Visit("a", 1.0, (2.0, sample)),))
+    before = partial.path.read_bytes()
+    with pytest.raises(UserError, match=r"timer gave .* ms for a"):
+        partial.append(broken)
+    assert partial.path.read_bytes() == before
+
+
 def test_discarding_twice_is_fine(partial):
     partial.discard()
     partial.discard()
@@ -110,6 +213,19 @@ def test_the_side_file_comes_back_and_is_reproducible(tmp_path):
         write_samples(tmp_path / name, samples)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert read_samples(tmp_path / "one") == samples
+
+
+@pytest.mark.parametrize("damage", DAMAGES.keys() - {"another round"})
+def test_a_side_file_with_a_damaged_round_is_refused(tmp_path, damage):
+    numbers = {name: index for index, name in enumerate(NAMES)}
+    records = [record_of(make_round(0), numbers)]
+    samples = SamplesFile(identity=IDENTITY, plan=PLAN, items=NAMES, rounds=records)
+    content = samples.model_dump(by_alias=True, mode="json")
+    DAMAGES[damage][0](content["rounds"][0])
+    path = tmp_path / "t.samples.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(content).encode()))
+    with pytest.raises(UserError, match=r"t\.samples\.json\.gz: .*(round|NaN)"):
+        read_samples(path)
 
 
 @given(st.binary(max_size=200))
