@@ -23,6 +23,7 @@ from pathlib import Path
 from fofa.accuracy import AccuracyTable
 from fofa.data import DataSource, open_data
 from fofa.errors import UserError
+from fofa.evaluate.kept import load_calibrated
 from fofa.export.classifier import ImageClassifier, Prediction
 from fofa.export.deliver import calibrated_network, deliver
 from fofa.export.formats import DType
@@ -110,6 +111,9 @@ def pareto_front(
 
     Over multiply-adds where there is no latency table. In the elastic space it is the front that
     the search finds, not a proven one.
+
+    Raises:
+        UserError: if the tables do not fit each other.
     """
     problem = _problem(lut, accuracy, None, None, space, resolutions, "none", seed)
     return solve(problem, pareto=True).pareto
@@ -122,13 +126,17 @@ def extract(
 
     Args:
         data: training images to recalibrate BatchNorm with, as a spec such as `folder:DIR`; by
-            default the run's own. Not used where `fofa-eval` kept the network's statistics.
+            default the run's own. Not opened where `fofa-eval` kept the network's statistics.
+
+    Raises:
+        UserError: if the architecture is not in the run's space, or the images are not there.
     """
-    request = ExportRequest(
-        run=run, architecture=_architecture(architecture), out=Path(), data=_data(run, data)
-    )
-    network, _ = calibrated_network(request)
-    return ImageClassifier.of(run, request.architecture, network)
+    chosen = _architecture(architecture)
+    network = load_calibrated(run, chosen)
+    if network is None:
+        request = ExportRequest(run=run, architecture=chosen, out=Path(), data=_data(run, data))
+        network, _ = calibrated_network(request)
+    return ImageClassifier.of(run, chosen, network)
 
 
 def export(
@@ -140,7 +148,16 @@ def export(
     data: DataSource | str | None = None,
     test_images: int | None = None,
 ) -> ExportResult:
-    """Write one network to an ONNX file, checked, as `fofa-export` does."""
+    """Write one network to an ONNX file, checked, as `fofa-export` does.
+
+    Args:
+        data: training and test images, as a spec such as `folder:DIR`; by default the run's own.
+        test_images: how many to measure the file's accuracy on; None for all, 0 for none.
+
+    Raises:
+        UserError: if the file would not compute what the run's network does, data is missing, or it
+            cannot be written.
+    """
     return deliver(
         ExportRequest(
             run=run,

@@ -33,17 +33,23 @@ def verify(row: Row, run: Run) -> Verdict:
     """Build the network of `row` from `run`, time it here, and compare.
 
     The network is exported as the table's were timed: at the resolution whose latency was looked
-    up, and in float16 where the table is of that type. Noise
-    images set its BatchNorm statistics: they keep activations in an ordinary range, and beyond that
-    values do not change how long a network takes.
+    up, and in float16 where the table is of that type. Noise images set its BatchNorm statistics:
+    they keep activations in an ordinary range, and beyond that values do not change how long a
+    network takes.
 
     Raises:
-        UserError: if there is no table, the run is of another space, or it cannot be timed here.
+        UserError: if there is no table, the run is of another space or width than the table, or it
+            cannot be timed here.
     """
     if row.lut is None or row.latency_ms is None:
         raise UserError("--verify needs a latency table to compare with")
     architecture = parse_architecture(row.timed_as)
-    supernet = run.record.supernet
+    supernet, lut = run.record.supernet, Lut.read(Path(row.lut))
+    if lut.method != "published" and lut.space.width_mult != supernet.width_mult:
+        raise UserError(
+            f"{run.folder}: the run is of width {supernet.width_mult:g}, the table {row.lut} of "
+            f"width {lut.space.width_mult:g}"
+        )
     if supernet.kind == "compound" and not architecture.subnet.is_compound:
         raise UserError(f"{run.folder}: the run's supernet has no elastic architectures")
     noise = noise_images(architecture.resolution, NOISE_IMAGES)
@@ -52,7 +58,7 @@ def verify(row: Row, run: Run) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="fofa-verify-") as folder:
         file = Path(folder) / "network.onnx"
         metadata = {"architecture": architecture.name}
-        half = Lut.read(Path(row.lut)).protocol.dtype == "fp16"
+        half = lut.protocol.dtype == "fp16"
         write_onnx(network, architecture.resolution, file, metadata, half=half)
         timing = _profile(file, Path(row.lut), architecture.name)
     measured = float(timing["latency_ms"])
@@ -62,6 +68,12 @@ def verify(row: Row, run: Run) -> Verdict:
     if row.method != "measured":
         warnings.append(
             f"the table of {row.device} is {row.method}; whether this machine is one is not known"
+        )
+    classes = {entry.shape.get("num_classes") for entry in lut.entries if entry.position == "head"}
+    if known := classes - {None, supernet.num_classes}:
+        warnings.append(
+            f"the table is of networks with {', '.join(map(str, sorted(known)))} classes, the run "
+            f"has {supernet.num_classes}"
         )
     return Verdict(
         architecture=row.timed_as,

@@ -1,8 +1,13 @@
-"""Latency and accuracy tables made up for tests, with every number known."""
+"""Latency and accuracy tables made up for tests, with every number known, and tiny runs.
+
+torch takes seconds to import, and most tests need none: fixtures import it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,8 +22,13 @@ from fofa.accuracy import (
 from fofa.latency import Calibration, DeviceRecord, Lut, LutEntry, ProtocolRecord, required_keys
 from fofa.space import Architecture, SearchSpace, macs, params
 
+if TYPE_CHECKING:
+    from fofa.runs import Run
+    from fofa.supernet.model import Supernet
+
 MakeLut = Callable[..., Lut]
 MakeAccuracy = Callable[..., AccuracyTable]
+MakeRun = Callable[..., "Run"]
 
 
 def block_latency(resolution: int, stage: int | None, expand: int | None) -> float:
@@ -58,7 +68,7 @@ def make_lut() -> MakeLut:
             device=DeviceRecord(requested=device, measured_on={"cpu": "made up"}, matches=None),
             method=method,  # type: ignore[arg-type]
             protocol=ProtocolRecord(
-                plugin="onnxruntime", runtime="none", dtype="float32", batch_size=1, threads=1
+                plugin="onnxruntime", runtime="none", dtype="fp32", batch_size=1, threads=1
             ),
             space=SpaceRecord.of(space),
             entries=entries,
@@ -100,5 +110,55 @@ def make_accuracy() -> MakeAccuracy:
                 for a in architectures
             ],
         )
+
+    return make
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch on one thread: results repeat, and tests leave the other cores alone."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def make_run() -> MakeRun:
+    """A factory of run folders on `shapes`, by default of an untrained supernet of width 0.25."""
+    import torch
+
+    from fofa.data import shapes
+    from fofa.runs import RECORD_NAME, WEIGHTS_NAME, Run, RunRecord
+    from fofa.supernet.config import SupernetConfig
+    from fofa.supernet.model import Supernet
+    from fofa.supernet.weights import save_weights
+
+    def make(folder: Path, supernet: Supernet | None = None, **fields: Any) -> Run:
+        if supernet is None:
+            torch.manual_seed(0)
+            num_classes = len(shapes.CLASS_NAMES)
+            supernet = Supernet(SupernetConfig(width_mult=0.25, num_classes=num_classes))
+        save_weights(supernet, folder / WEIGHTS_NAME)
+        record = {
+            "recipe": "fofa-n3",
+            "preset": "shapes",
+            "dataset": "shapes",
+            "data_spec": "shapes",
+            "class_names": list(shapes.CLASS_NAMES),
+            "mean": shapes.MEAN,
+            "std": shapes.STD,
+            "supernet": supernet.config,
+            "resolutions": [24, 32],
+            "training": TrainingRecord(
+                epochs=0, gpu_hours=0, device="none", images_per_second=0, seed=0
+            ),
+            "status": "finished",
+            "step": 0,
+        }
+        RunRecord(**record | fields).write(folder / RECORD_NAME)
+        return Run.open(folder)
 
     return make

@@ -9,45 +9,22 @@ from pathlib import Path
 
 import onnx
 import pytest
-import torch
 from PIL import Image
 
 from fofa import api
-from fofa.accuracy import TrainingRecord
-from fofa.data import open_data
 from fofa.errors import UserError
-from fofa.runs import RECORD_NAME, WEIGHTS_NAME, Run, RunRecord
-from fofa.supernet.config import SupernetConfig
-from fofa.supernet.model import Supernet
-from fofa.supernet.weights import save_weights
+from fofa.evaluate.kept import keep_statistics
+from fofa.runs import Run
+from fofa.space import parse_architecture
+from fofa.supernet.weights import load_supernet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart.py"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    folder.mkdir()
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    data = open_data("shapes")
-    config = SupernetConfig(width_mult=0.25, num_classes=len(data.class_names))
-    save_weights(Supernet(config), folder / WEIGHTS_NAME)
-    RunRecord(
-        recipe="fofa-n3",
-        preset="shapes",
-        dataset="shapes",
-        data_spec="shapes",
-        class_names=list(data.class_names),
-        mean=data.mean,
-        std=data.std,
-        supernet=config,
-        resolutions=[24, 32],
-        training=TrainingRecord(epochs=0, gpu_hours=0, device="none", images_per_second=0, seed=0),
-        status="finished",
-        step=0,
-    ).write(folder / RECORD_NAME)
-    return api.open_run(folder)
+def run(make_run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return api.open_run(make_run(tmp_path_factory.mktemp("runs") / "tiny").folder)
 
 
 @pytest.fixture
@@ -73,6 +50,15 @@ def test_from_a_budget_to_a_prediction(run, tables, tmp_path) -> None:
     result = api.export(run, best.architecture, tmp_path / "n.onnx", test_images=20)
     assert result.accuracy.test_images == 20
     onnx.checker.check_model(tmp_path / "n.onnx")
+
+
+def test_kept_statistics_need_no_data(make_run, tmp_path) -> None:
+    run = make_run(tmp_path / "moved", data_spec="folder:nowhere")
+    with pytest.raises(UserError, match="nowhere"):
+        api.extract(run, "22222@24")
+    architecture = parse_architecture("22222@24")
+    keep_statistics(run, architecture, load_supernet(run).extract(architecture.subnet))
+    assert api.extract(run, "22222@24").architecture == architecture
 
 
 def test_search_without_a_limit_or_a_table(tables) -> None:

@@ -10,19 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
-from fofa.accuracy import AccuracyTable, TrainingRecord
+from fofa.accuracy import AccuracyTable
 from fofa.commands.evaluate import main
-from fofa.data import open_data
 from fofa.evaluate import load_calibrated
-from fofa.runs import RECORD_NAME, WEIGHTS_NAME, Run, RunRecord
+from fofa.runs import Run
 from fofa.space import parse_architecture
-from fofa.supernet.config import SupernetConfig
-from fofa.supernet.model import Supernet
-from fofa.supernet.weights import save_weights
 
 Call = Callable[..., tuple[int | str | None, str, str]]
+pytestmark = pytest.mark.usefixtures("one_thread")
 COMMAND = [sys.executable, "-m", "fofa.commands.evaluate"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -30,28 +26,8 @@ FEW = ("--calibration-images", "50", "--limit", "70", "--batch-size", "32", "--d
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of an untrained tiny supernet on `shapes`."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    torch.manual_seed(0)
-    data = open_data("shapes")
-    config = SupernetConfig(width_mult=0.25, num_classes=len(data.class_names))
-    save_weights(Supernet(config), folder / WEIGHTS_NAME)
-    RunRecord(
-        recipe="fofa-n3",
-        preset="shapes",
-        dataset="shapes",
-        data_spec="shapes",
-        class_names=list(data.class_names),
-        mean=data.mean,
-        std=data.std,
-        supernet=config,
-        resolutions=[24, 32],
-        training=TrainingRecord(epochs=0, gpu_hours=0, device="none", images_per_second=0, seed=0),
-        status="finished",
-        step=0,
-    ).write(folder / RECORD_NAME)
-    return folder
+def run(make_run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "tiny").folder
 
 
 @pytest.fixture
@@ -61,11 +37,8 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     def run_main(*arguments: object) -> tuple[int | str | None, str, str]:
         monkeypatch.setattr(sys, "argv", ["fofa-eval", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "200")
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
         with pytest.raises(SystemExit) as ended:
             main()
-        torch.set_num_threads(threads)
         return ended.value.code, *capsys.readouterr()
 
     return run_main

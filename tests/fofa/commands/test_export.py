@@ -10,44 +10,16 @@ from pathlib import Path
 
 import onnx
 import pytest
-import torch
 
-from fofa.accuracy import TrainingRecord
 from fofa.commands.export import main
-from fofa.data import open_data
-from fofa.runs import RECORD_NAME, WEIGHTS_NAME, RunRecord
-from fofa.supernet.config import SupernetConfig
-from fofa.supernet.model import Supernet
-from fofa.supernet.weights import save_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 FEW = ("--calibration-images", "50", "--test-images", "50", "--batch-size", "25")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of an untrained tiny supernet on `shapes`."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    folder.mkdir()
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    data = open_data("shapes")
-    config = SupernetConfig(width_mult=0.25, num_classes=len(data.class_names))
-    save_weights(Supernet(config), folder / WEIGHTS_NAME)
-    RunRecord(
-        recipe="fofa-n3",
-        preset="shapes",
-        dataset="shapes",
-        data_spec="shapes",
-        class_names=list(data.class_names),
-        mean=data.mean,
-        std=data.std,
-        supernet=config,
-        resolutions=[24, 32],
-        training=TrainingRecord(epochs=0, gpu_hours=0, device="none", images_per_second=0, seed=0),
-        status="finished",
-        step=0,
-    ).write(folder / RECORD_NAME)
-    return folder
+def run(make_run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "tiny").folder
 
 
 def test_a_file_is_written_and_described(run, tmp_path) -> None:

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
-from fofa.accuracy import TrainingRecord
 from fofa.data import Batch, DataSource, TrainOrder
-from fofa.runs import RECORD_NAME, WEIGHTS_NAME, Run, RunRecord
+from fofa.runs import Run
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
-from fofa.supernet.weights import save_weights
 
 CONFIG = SupernetConfig(width_mult=0.25, num_classes=6)
 
@@ -57,11 +54,8 @@ class NoiseData(DataSource):
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread: None) -> None:
+    """Every test here."""
 
 
 def tiny_supernet(dtype: torch.dtype = torch.float32) -> Supernet:
@@ -88,27 +82,15 @@ def noise() -> NoiseData:
 
 
 @pytest.fixture
-def run(tmp_path: Path, supernet: Supernet) -> Run:
+def run(make_run, tmp_path: Path, supernet: Supernet) -> Run:
     """A run folder of the tiny supernet."""
-    folder = tmp_path / "run"
-    save_weights(supernet, folder / WEIGHTS_NAME)
-    record = RunRecord(
-        recipe="fofa-n3",
+    return make_run(
+        tmp_path / "run",
+        supernet,
         preset=None,
         dataset="noise",
         data_spec="noise",
         class_names=list(NoiseData.class_names),
         mean=NoiseData.mean,
         std=NoiseData.std,
-        supernet=CONFIG,
-        resolutions=[24, 32],
-        training=TrainingRecord(epochs=0, gpu_hours=0, device="none", images_per_second=0, seed=0),
-        status="finished",
-        step=0,
     )
-    record.write(folder / RECORD_NAME)
-    return Run.open(folder)
-
-
-def batches_on(batches: Iterator[Batch]) -> list[tuple[Tensor, Tensor]]:
-    return list(batches)

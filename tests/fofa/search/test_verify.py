@@ -7,51 +7,25 @@ import sys
 from dataclasses import replace
 
 import pytest
-import torch
 
-from fofa.accuracy import TrainingRecord
 from fofa.errors import UserError
 from fofa.latency import Lut
-from fofa.runs import RECORD_NAME, WEIGHTS_NAME, Run, RunRecord
+from fofa.runs import Run
 from fofa.search.problem import Problem, Target
 from fofa.search.solve import solve
 from fofa.search.verify import verify
 from fofa.space import parse_architecture
-from fofa.supernet.config import SupernetConfig
-from fofa.supernet.model import Supernet
-from fofa.supernet.weights import save_weights
 
 
 @pytest.fixture
-def run(tmp_path) -> Run:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    config = SupernetConfig(width_mult=0.25, num_classes=4)
-    torch.manual_seed(0)
-    save_weights(Supernet(config), folder / WEIGHTS_NAME)
-    RunRecord(
-        recipe="fofa-n3",
-        preset=None,
-        dataset="made-up",
-        data_spec="shapes",
-        class_names=list("abcd"),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        supernet=config,
-        resolutions=[24, 32],
-        training=TrainingRecord(epochs=0, gpu_hours=0, device="none", images_per_second=0, seed=0),
-        status="finished",
-        step=0,
-    ).write(folder / RECORD_NAME)
-    return Run.open(folder)
+def run(make_run, tmp_path) -> Run:
+    return make_run(tmp_path / "run")
 
 
 @pytest.fixture
 def row(make_lut, make_accuracy, tmp_path):
     """The winner of a search with a made-up table, which is far from this machine's times."""
     lut = make_lut(width_mult=0.25, resolutions=(24, 32))
-    protocol = lut.protocol.model_copy(update={"dtype": "fp32"})
-    lut = Lut(**(dict(lut) | {"protocol": protocol}))
     lut.write(tmp_path / "lut.json")
     accuracy = make_accuracy(width_mult=0.25, resolutions=(24, 32))
     target = Target(name=str(tmp_path / "lut.json"), lut=lut, limit_ms=2.0)
@@ -108,6 +82,31 @@ def test_verdict_and_warnings(row, run, monkeypatch) -> None:
     assert "unstable: other programs" in text
     assert "is published" in text
     assert verify(replace(row, limit_ms=None), run).holds is None
+
+
+def test_other_classes_than_the_tables_are_said(row, run, monkeypatch, tmp_path) -> None:
+    lut = Lut.read(tmp_path / "lut.json")
+    entries = [
+        entry.model_copy(update={"shape": {"num_classes": 1000}})
+        if entry.position == "head"
+        else entry
+        for entry in lut.entries
+    ]
+    lut.model_copy(update={"entries": entries}).write(tmp_path / "lut.json")
+    fake_profile(
+        monkeypatch,
+        out='{"latency_ms": 1.0, "noise_percent": 1.0, "differences": [], "stability": '
+        '{"stable": true, "reasons": []}}',
+    )
+    assert verify(row, run).warnings == (
+        "the table is of networks with 1000 classes, the run has 10",
+    )
+
+
+def test_a_run_of_another_width_is_refused(row, run, make_lut, tmp_path) -> None:
+    make_lut(width_mult=0.5, resolutions=(24, 32)).write(tmp_path / "lut.json")
+    with pytest.raises(UserError, match=r"run is of width 0\.25, the table .* of width 0\.5"):
+        verify(row, run)
 
 
 def test_what_cannot_be_verified(row, run) -> None:
