@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.space import (
     KERNELS,
@@ -80,7 +81,8 @@ def latency_costs(
         kind: prepare only this space's blocks; the table's own space by default.
 
     Raises:
-        UserError: if the table lacks a block of the space or a resolution, naming it.
+        UserError: if the table lacks a block of the space or a resolution, naming it, or its
+            calibration gives networks no time at all.
     """
     chosen = tuple(lut.space.resolutions if resolutions is None else resolutions)
     table = _additive(chosen, kind or lut.space.kind, lut.block_ms)
@@ -88,11 +90,17 @@ def latency_costs(
     for index, resolution in enumerate(chosen):
         if correction := lut.calibration.get(str(resolution)):
             scale[index], offset[index] = correction.scale, correction.offset_ms
-    return CostTable(
+    calibrated = CostTable(
         resolutions=chosen,
         fixed=table.fixed * scale + offset,
         blocks=table.blocks * scale[:, None, None],
     )
+    if offset.min() < 0 and (least := calibrated.of(calibrated.cheapest())).min() <= 0:
+        raise UserError(
+            f"the table of {lut.device.requested} is wrong: its calibration gives a network at "
+            f"{chosen[int(least.argmin())]} px {least.min():.4g} ms"
+        )
+    return calibrated
 
 
 def macs_costs(

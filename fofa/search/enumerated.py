@@ -13,7 +13,7 @@ from fofa.search.candidates import (
     pair_predictor,
     predict_compound,
 )
-from fofa.search.exact import affordable, best_within, joint_front, pareto_front
+from fofa.search.exact import affordable, amount, best_within, joint_front, pareto_front
 from fofa.search.pool import GroupResult, Pool, one_row
 from fofa.search.problem import Problem, Target
 
@@ -37,7 +37,10 @@ def search_all(problem: Problem, targets: tuple[Target, ...], *, pareto: bool) -
         share = np.maximum(share, cost / limit)
     kept = np.flatnonzero(within)
     if not kept.size:
-        together = " and ".join(f"{limit:g} {unit} on {label}" for _, limit, unit, label in limits)
+        together = " and ".join(
+            f"{amount(limit, unit)}{f' on {label}' if label else ''}"
+            for _, limit, unit, label in limits
+        )
         raise UserError(f"no architecture is within {together} together")
     winner = None
     if limits:

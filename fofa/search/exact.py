@@ -102,12 +102,13 @@ def unattainable(limit: float, unit: str, name: str, cost: float, label: str = "
     where = f" on {label}" if label else ""
     cheapest = "fastest" if unit == "ms" else "smallest"
     return (
-        f"no architecture is within {_amount(limit, unit)}{where}: "
-        f"the {cheapest}, {name}, takes {_amount(cost, unit)}"
+        f"no architecture is within {amount(limit, unit)}{where}: "
+        f"the {cheapest}, {name}, takes {amount(cost, unit)}"
     )
 
 
-def _amount(value: float, unit: str) -> str:
+def amount(value: float, unit: str) -> str:
+    """A cost with its unit, as messages show it."""
     return f"{value:,.0f} {unit}" if unit == "MACs" else f"{value:.6g} {unit}"
 
 

@@ -52,6 +52,12 @@ def test_a_missing_block_is_an_error_that_names_it(make_lut) -> None:
         latency_costs(lut, kind="elastic")
 
 
+def test_a_calibration_that_leaves_no_time_is_refused(make_lut) -> None:
+    lut = make_lut(calibration={"160": Calibration(scale=1.0, offset_ms=-100.0)})
+    with pytest.raises(UserError, match=r"the table of cpu is wrong: .* at 160 px"):
+        latency_costs(lut)
+
+
 def test_populations_of_other_resolutions_are_refused(make_lut) -> None:
     with pytest.raises(ValueError, match="resolutions"):
         latency_costs(make_lut()).of(compound_population((160,)))
