@@ -112,8 +112,9 @@ def export(
         beside = ""
         if result.reference_top1 is not None:
             beside = f" (float32: {result.reference_top1:.2f}%)"
+        measured = "the engine's ONNX model" if chosen == "tensorrt" else "this file"
         lines.print(
-            f"top-1 of this file, measured on {result.accuracy.test_images} test images of "
+            f"top-1 of {measured}, measured on {result.accuracy.test_images} test images of "
             f"{result.accuracy.data}: {result.accuracy.top1:.2f}%{beside}"
         )
 

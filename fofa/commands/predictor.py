@@ -46,7 +46,9 @@ def train(
         float, typer.Option(help="Share of the architectures kept to judge the predictor.")
     ] = 0.2,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the split and the training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Seed of the split and the training.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a predictor and store its error on held-out architectures beside it."""
@@ -82,7 +84,8 @@ def check(
             f"{measured.space.width_mult:g}"
         )
     rows = measured.architectures
-    population = encode([row.architecture for row in rows], measured.space.resolutions)
+    architectures = [row.architecture for row in rows]
+    population = encode(architectures, sorted({a.resolution for a in architectures}))
     error = judge(loaded.predict(population), np.array([row.top1 / 100 for row in rows]))
     _show(str(predictor), error, as_json=as_json)
 

@@ -50,6 +50,7 @@ def write_engine(
     shapes = [(batch, 3, resolution, resolution) for batch in (1, max_batch, max_batch)]
     profile.set_shape(INPUT_NAME, *shapes)
     config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # float32 means it, as in latency tables
     config.add_optimization_profile(profile)
     if compute_capability is not None:
         _build_for(trt, config, compute_capability)

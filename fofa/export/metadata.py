@@ -16,7 +16,10 @@ from fofa.space import Architecture, macs, params
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """Top-1 accuracy, in percent, of the exported file itself."""
+    """Top-1 accuracy, in percent, of the exported file itself, or of an engine's ONNX model.
+
+    `runtime` is what ran it: an engine needs its own GPU, so its model is run by onnxruntime.
+    """
 
     top1: float
     test_images: int

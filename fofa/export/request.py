@@ -67,7 +67,7 @@ class ExportResult:
     Attributes:
         statistics: `kept` where evaluation's own were used, else `recalibrated`.
         max_difference: of a logit from the supernet's network; None for int8, which differs.
-        accuracy: of the file; None where it was not measured.
+        accuracy: of the file (of an engine's ONNX model); None where it was not measured.
         reference_top1: percent, of the float32 network on the same images, for other types.
     """
 

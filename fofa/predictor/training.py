@@ -71,6 +71,11 @@ def train_predictor(
     order = np.random.default_rng(config.seed).permutation(len(rows))
     num_held = max(2, round(config.held_out * len(rows)))
     held, used = order[:num_held], order[num_held:]
+    if not len(used):
+        raise UserError(
+            f"held-out share {config.held_out:g} of {len(rows)} architectures leaves none to "
+            "train on"
+        )
     weights, biases = _fit(inputs[used], top1[used], config, on_epoch)
     record = PredictorRecord(
         recipe=table.recipe,

@@ -95,6 +95,8 @@ def test_tables_that_do_not_belong_together() -> None:
         train_predictor([table(5)], QUICK)
     with pytest.raises(UserError, match="one accuracy table or more"):
         train_predictor([], QUICK)
+    with pytest.raises(UserError, match=r"held-out share 0\.99 of 30 architectures leaves none"):
+        train_predictor([table(30)], TrainingConfig(held_out=0.99, epochs=1))
 
 
 def test_multiply_adds_of_another_width_are_noticed() -> None:
