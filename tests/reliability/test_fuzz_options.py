@@ -31,6 +31,7 @@ PREDICTOR = ("fofa-predictor sample", "fofa-predictor train", "fofa-predictor ch
 COMMANDS = sorted({*SCRIPTS, *PREDICTOR} - {"fofa-predictor"})
 """Programs; those with several commands by each of them."""
 ENDLESS_SECONDS = 20.0
+ENDLESS = ("--epoch-scale", "--epochs", "--budget-seconds")
 """A program that was given, say, 1e308 epochs and took them is at work, which is no fault."""
 
 NUMBERS = ("0", "-1", "1e308", "1e-308", "nan", "inf", "-inf", "99999999999999999999", "0x10", "٣")
@@ -241,7 +242,7 @@ def test_hostile_values_are_taken_or_refused_in_one_line(
         program = programs.start(*name.split(), *words, cwd=place)
         if program.wait_until(lambda: False, ENDLESS_SECONDS) is None:
             ended = program.kill()
-            if "Traceback" in ended.stderr or option not in ("--epoch-scale", "--budget-seconds"):
+            if "Traceback" in ended.stderr or option not in ENDLESS:
                 faults.append(f"{option} {value!r}: still at work after {ENDLESS_SECONDS:g} s")
             continue
         ended = program.wait()
