@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fofa.accuracy import AccuracyTable
 from fofa.runs import Run
 from fofa.train.checkpoint import load_checkpoint
 
@@ -81,6 +82,20 @@ def test_a_corrupt_test_image_stops_the_evaluation_by_name(
     ).complaint()
     assert str(damaged) in complaint
     assert not (tmp_path / "table.json").exists()
+
+
+def test_a_corrupt_training_image_is_left_out_of_a_recalibration_and_named(
+    train: Callable[..., Any], programs: Any, images: Path, tmp_path: Path
+) -> None:
+    train().check(0)
+    damaged = images / "train" / "cat" / "2.png"
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    ended = programs.run(
+        *("fofa-eval", tmp_path / "run", "--out", tmp_path / "table.json"),
+        *("--architectures", "22222@16", "--calibration-images", 8, "--batch-size", 4),
+    ).check(0)
+    assert f"that cannot be read: {damaged}" in ended.stderr
+    assert AccuracyTable.read(tmp_path / "table.json").evaluation.calibration_images == 7
 
 
 def empty_class(images: Path) -> str:
