@@ -24,6 +24,8 @@ from profilers.workload import Item, Workload, canary_item
 CANARY_RESOLUTION = 160
 METADATA_KEY = "architecture"
 COMPARED = ("plugin", "runtime", "dtype", "batch_size", "threads")
+COMPARED_OPTIONS = ("l2", "cuda_graphs")
+"""Options of the GPU plugins that change a latency; compared where the plugin is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +112,12 @@ def time_network(
 
 def protocol_differences(lut: Lut, protocol: ProtocolRecord) -> tuple[str, ...]:
     """In what the table was measured differently from now, in words."""
+    before, now = lut.protocol.model_dump(), protocol.model_dump()
+    names = COMPARED + (COMPARED_OPTIONS if before["plugin"] == now["plugin"] else ())
     return tuple(
-        f"{name.replace('_', ' ')} {getattr(lut.protocol, name)} in the table, "
-        f"{getattr(protocol, name)} now"
-        for name in COMPARED
-        if getattr(lut.protocol, name) != getattr(protocol, name)
+        f"{name.replace('_', ' ')} {before.get(name)} in the table, {now.get(name)} now"
+        for name in names
+        if before.get(name) != now.get(name)
     )
 
 

@@ -17,7 +17,7 @@ import pynvml
 def gpu_records() -> list[dict[str, Any]]:
     """What does not change: name, driver, compute capability, memory, highest clocks.
 
-    In NVML's order, the same for every program; see `visible_index` for the one that CUDA uses.
+    In NVML's order, the same for every program; `index_of` finds the one that CUDA uses.
     """
     with _library() as loaded:
         return [_record(handle) for handle in _handles()] if loaded else []

@@ -108,6 +108,8 @@ class CudaRunner:
             return module(images)
 
         self._device = device
+        # A graph only knows the addresses of what it reads.
+        self._memory: tuple[Any, ...] = (module, images)
         self._forward: Callable[[], object] | None = device.capture(forward) if graphs else forward
 
     def run(self) -> float:
@@ -117,6 +119,7 @@ class CudaRunner:
 
     def close(self) -> None:
         self._forward = None
+        self._memory = ()
 
 
 PLUGIN = CudaPlugin()

@@ -32,7 +32,7 @@ class PublishedPlugin(TablePlugin):
         """The published table, as `device`.
 
         The table is what it is: of `space` only the resolutions are used, and only for a URL,
-        whose files cannot be listed. `config` and the options other than `source` are not used.
+        whose files cannot be listed. `config`, dtype and threads are not used.
 
         Raises:
             UserError: if no source is given, or naming the file that is missing or wrong.
@@ -44,6 +44,8 @@ class PublishedPlugin(TablePlugin):
             )
         if options.batch_size not in (None, 1):
             raise UserError(f"published: batch size {options.batch_size}, but the tables are of 1")
+        if options.extra:
+            raise UserError(f"published: unknown options {', '.join(sorted(options.extra))}")
         source, tables = read_tables(options.source, space.resolutions)
         _check_same_network(tables)
         kind = tables[0].kind

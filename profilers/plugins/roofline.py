@@ -136,8 +136,9 @@ def _model(options: PluginOptions, device: str) -> Roofline:
     if options.extra:
         raise UserError(f"roofline: unknown options {', '.join(sorted(options.extra))}")
     hardware = find_hardware(options.source or device)
-    batch_size = options.batch_size or DEFAULT_BATCH_SIZE[hardware.kind]
-    threads = options.threads or 1
+    batch_size, threads = options.batch_size, options.threads
+    batch_size = DEFAULT_BATCH_SIZE[hardware.kind] if batch_size is None else batch_size
+    threads = 1 if threads is None else threads
     if batch_size < 1 or not 1 <= threads <= hardware.cores:
         raise UserError(
             f"roofline: batch size {batch_size} and {threads} threads; {hardware.product} takes "

@@ -131,6 +131,8 @@ class TensorRtRunner:
 
         with device.use():
             self._buffers = _bind(runtime, device, engine, context)
+        # A graph only knows the addresses of what it uses: weights, workspace and buffers.
+        self._memory: tuple[Any, ...] = (engine, context)
         self._device = device
         self._execute: Callable[[], object] | None = device.capture(execute) if graphs else execute
 
@@ -141,6 +143,7 @@ class TensorRtRunner:
 
     def close(self) -> None:
         self._execute = None
+        self._memory = ()
         self._buffers = []
 
 

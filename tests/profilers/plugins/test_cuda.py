@@ -1,7 +1,9 @@
 """The plugin `cuda`: its session driven on the CPU, and on a GPU where there is one."""
 
 import contextlib
+import gc
 import time
+import weakref
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from fofa.space import NetworkConfig, SearchSpace, architecture_blocks, parse_ar
 from profilers import nvml
 from profilers.cuda_device import GpuOptions
 from profilers.plugin import PluginOptions
-from profilers.plugins.cuda import PLUGIN, CudaSession
+from profilers.plugins.cuda import PLUGIN, CudaRunner, CudaSession
 
 CONFIG = NetworkConfig(width_mult=0.25, num_classes=10)
 
@@ -73,6 +75,21 @@ def test_a_graph_is_captured_when_asked_for():
         with session:
             session.lower(blocks).run()
         assert device.captured == graphs
+
+
+def test_a_captured_graph_keeps_what_it_reads():
+    """A graph holds addresses only: a module that is freed takes its weights with it."""
+    module, images = torch.nn.Identity(), torch.zeros(1)
+    alive = weakref.ref(module), weakref.ref(images)
+    device = CpuInPlaceOfGpu()
+    device.capture = lambda work: lambda: None
+    runner = CudaRunner(device, module, images, graphs=True)
+    del module, images
+    gc.collect()
+    assert all(reference() is not None for reference in alive)
+    runner.close()
+    gc.collect()
+    assert all(reference() is None for reference in alive)
 
 
 def test_the_session_sets_cudnn_and_puts_it_back():

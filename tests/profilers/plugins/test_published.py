@@ -160,3 +160,6 @@ def test_the_source_is_asked_for_and_no_other_batch_size_taken(write_ofa_yaml):
     options = PluginOptions(source=str(write_ofa_yaml(160)), batch_size=64)
     with pytest.raises(UserError, match="batch size 64"):
         PLUGIN.table(SearchSpace(), NetworkConfig(), options, "note10")
+    options = PluginOptions(source=options.source, extra={"l2": "cold"})
+    with pytest.raises(UserError, match="unknown options l2"):
+        PLUGIN.table(SearchSpace(), NetworkConfig(), options, "note10")

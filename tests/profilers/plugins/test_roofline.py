@@ -96,6 +96,8 @@ def test_committed_table_is_what_the_named_device_estimates(name, dtype):
         ("epyc7763", {"threads": 65}, "at most 64"),
         ("a100", {"threads": 2}, "at most 1"),
         ("a100", {"batch_size": -1}, "batch size -1"),
+        ("a100", {"batch_size": 0}, "batch size 0"),
+        ("epyc7763", {"threads": 0}, "0 threads"),
         ("toaster", {}, "no published figures for 'toaster', only for a100"),
         ("a100", {"source": "toaster"}, "'toaster'"),
         ("a100", {"extra": {"l2": "cold"}}, "unknown options l2"),

@@ -4,7 +4,9 @@ That engines are built for real is tested in `tests/profilers/test_tensorrt_engi
 """
 
 import contextlib
+import gc
 import types
+import weakref
 
 import pytest
 import torch
@@ -165,6 +167,24 @@ def test_a_runner_binds_buffers_and_runs_on_the_devices_stream(graphs):
     runner.close()
     with pytest.raises(RuntimeError, match="closed"):
         runner.run()
+
+
+def test_a_captured_graph_keeps_what_it_uses():
+    """A graph holds addresses only: an engine that is freed takes its weights with it."""
+
+    class Captures(CpuInPlaceOfGpu):
+        def capture(self, work):
+            return lambda: None
+
+    engine = Engine()
+    alive = weakref.ref(engine)
+    runner = TensorRtRunner(simulated_runtime(), Captures(), engine, graphs=True)
+    del engine
+    gc.collect()
+    assert alive() is not None
+    runner.close()
+    gc.collect()
+    assert alive() is None
 
 
 def test_an_engine_that_does_not_start_run_or_fit_is_one_line():
