@@ -16,6 +16,8 @@ from fofa.files import check_replaceable, write_text
 from fofa.latency import Lut, Stability
 from fofa.space import DEFAULT_RESOLUTIONS, NetworkConfig, SearchSpace, SpaceKind, check_resolutions
 from profilers import registry
+from profilers.agreement import Agreement
+from profilers.agreement import compare as tables_agree
 from profilers.build import LutRequest, import_table, measure_lut
 from profilers.commands import show
 from profilers.commands.progress import progress_bar
@@ -75,7 +77,8 @@ def profile(
         bool, typer.Option(help="Stop (exit code 2) if the hardware is not the named device's.")
     ] = False,
     strict: Annotated[
-        bool, typer.Option(help="Exit with code 1 if the measurement was unstable.")
+        bool,
+        typer.Option(help="Exit with code 1 if the measurement was unstable or --compare fails."),
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the choice of networks and the order.")] = 0,
     budget_seconds: Annotated[
@@ -91,7 +94,12 @@ def profile(
         Path | None, typer.Option(help="Time this exported ONNX network instead.")
     ] = None,
     lut: Annotated[
-        Path | None, typer.Option(help="With --network: compare with this table.")
+        Path | None,
+        typer.Option(help="With --network: compare with this table. With --compare: this one."),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="Say whether the new table (or --lut) agrees with this older one."),
     ] = None,
     architecture: Annotated[
         str | None,
@@ -111,14 +119,25 @@ def profile(
         extra=parse_extra(option or []),
     )
     settings = measure_settings(seed, budget_seconds)
+    older = Lut.read(compare) if compare is not None else None
+    agreement: Agreement | None = None
+    stability: Stability | None = None
     if network is not None:
+        if older is not None:
+            raise UserError("--compare compares tables; it does not go with --network")
         table = Lut.read(lut) if lut else None
         timing = profile_network(network, table, device, plugin, chosen, settings, architecture)
         show.network(timing, as_json=as_json)
-        stability: Stability | None = timing.stability
+        stability = timing.stability
+    elif lut is not None and older is not None and device is None and out is None:
+        agreement = tables_agree(Lut.read(lut), older)
+        show.agreement(agreement, as_json=as_json)
     else:
         if lut is not None or architecture is not None:
-            raise UserError("--lut and --architecture go with --network")
+            raise UserError(
+                "--lut goes with --network, or with --compare and nothing else; --architecture "
+                "goes with --network"
+            )
         if device is None or out is None:
             raise UserError("give --device and --out, or --list, or --network")
         named = find_device(device, plugins=registry.installed(), plugin=plugin)
@@ -143,9 +162,11 @@ def profile(
             fresh=fresh,
             require_match=require_match,
         )
-        show.table(result, out, as_json=as_json)
+        agreement = tables_agree(result, older) if older is not None else None
+        show.table(result, out, agreement, as_json=as_json)
         stability = result.stability
-    if strict and stability is not None and not stability.stable:
+    unstable = stability is not None and not stability.stable
+    if strict and (unstable or (agreement is not None and agreement.agrees is False)):
         raise typer.Exit(1)
 
 

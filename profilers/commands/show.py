@@ -11,18 +11,22 @@ from rich.console import Console
 from rich.table import Table
 
 from fofa.latency import Lut, Stability
+from profilers.agreement import Agreement
 from profilers.devices import Device
 from profilers.network_timing import NetworkTiming
 from profilers.registry import PluginStatus
 
 
-def table(lut: Lut, out: Path, *, as_json: bool) -> None:
-    """A table's error, noise and stability, and where it was written."""
+def table(lut: Lut, out: Path, compared: Agreement | None = None, *, as_json: bool) -> None:
+    """A table's error, noise and stability, how it agrees with another, where it was written."""
     if as_json:
-        print(json.dumps(summary(lut, out), indent=2))
+        more = {} if compared is None else {"agreement": compared.to_dict()}
+        print(json.dumps(summary(lut, out) | more, indent=2))
         return
     grid = _grid()
     for name, value in _rows(lut):
+        grid.add_row(name, value)
+    for name, value in _agreement_rows(compared) if compared is not None else ():
         grid.add_row(name, value)
     grid.add_row("written to", str(out))
     _console().print(grid)
@@ -42,6 +46,42 @@ def summary(lut: Lut, out: Path) -> dict[str, Any]:
         "measurement": lut.device.measured_on.get("measurement"),
         "raw_samples": lut.raw_samples,
     }
+
+
+def agreement(compared: Agreement, *, as_json: bool) -> None:
+    """How two tables agree."""
+    if as_json:
+        print(json.dumps(compared.to_dict(), indent=2))
+        return
+    grid = _grid()
+    for name, value in _agreement_rows(compared):
+        grid.add_row(name, value)
+    _console().print(grid)
+
+
+def _agreement_rows(compared: Agreement) -> list[tuple[str, str]]:
+    def stated(percent: float | None) -> str:
+        return "" if percent is None else f" (stated: within {percent:.2f}%)"
+
+    verdict = {
+        True: "yes, within what both state",
+        False: "NO, beyond what they state",
+        None: "not to be told: not both were measured and validated",
+    }
+    return [
+        ("compared", f"{compared.architectures} architectures with the older table"),
+        (
+            "in common",
+            f"{compared.common_percent:+.2f}%{stated(compared.stated_common_percent)}",
+        ),
+        (
+            "beyond that",
+            f"{compared.rest_percent:.2f}% on average, {compared.rest_max_percent:.2f}% at most"
+            f"{stated(compared.stated_rest_percent)}",
+        ),
+        *(("differs", difference) for difference in compared.differences),
+        ("agrees", verdict[compared.agrees]),
+    ]
 
 
 def network(timing: NetworkTiming, *, as_json: bool) -> None:

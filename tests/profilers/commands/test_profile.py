@@ -160,7 +160,9 @@ def test_estimates_are_written_as_such(tmp_path):
         (["--device", "cpu", "--out", "t.json", "--dtype", "int3"], "dtype 'int3'"),
         (["--device", "cpu", "--out", "t.json", "--budget-seconds", "nan"], "budget"),
         (["--device", "cpu", "--out", "t.json", "--option", "x"], "expected NAME=VALUE"),
-        (["--device", "cpu", "--out", "t.json", "--lut", "l.json"], "go with --network"),
+        (["--device", "cpu", "--out", "t.json", "--lut", "l.json"], "goes with --network"),
+        (["--device", "cpu", "--out", "t.json", "--compare", "l.json"], "l.json: no such file"),
+        (["--lut", "l.json", "--compare", "m.json"], "no such file"),
         (["--device", "cpu", "--out", "."], "is a folder"),
         (["--network", "none.onnx"], "none.onnx"),
         (["--network", "none.onnx", "--lut", "none.json"], "none.json: no such file"),
@@ -172,6 +174,26 @@ def test_what_a_person_gets_wrong_is_one_line_and_exit_code_2(tmp_path, argument
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_is_compared_with_an_older_one(measured, tmp_path):
+    older, _ = measured
+    data = json.loads(older.read_text())
+    for entry in data["entries"]:
+        entry["latency_ms"] *= 3
+    slower = tmp_path / "slower.json"
+    slower.write_text(json.dumps(data))
+    same = json.loads(profile("--lut", older, "--compare", older, "--strict", "--json").stdout)
+    assert same["agrees"] is True
+    assert same["common_percent"] == same["rest_percent"] == 0
+    done = profile("--lut", older, "--compare", slower)
+    assert "NO, beyond what they state" in done.stdout
+    profile("--lut", older, "--compare", slower, "--strict", code=1)
+    out = tmp_path / "new.json"
+    options = ["--device", "epyc7763", "--out", out, *QUICK, "--compare", slower, "--json"]
+    found = json.loads(profile(*options).stdout)["agreement"]
+    assert found["architectures"] == 243
+    assert found["common_percent"] < -30
 
 
 def test_the_list_names_every_device_and_why_some_are_not_here():
