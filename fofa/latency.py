@@ -180,7 +180,7 @@ class Lut(FileModel):
         return {(entry.resolution, entry.key): entry.latency_ms for entry in self.entries}
 
     def block_ms(self, resolution: int, key: BlockKey) -> float:
-        """Latency of one block, as measured alone.
+        """Share of one block in a network, before calibration.
 
         Raises:
             UserError: naming the block and the device, if the table has no such entry.
