@@ -44,7 +44,9 @@ from fofa.supernet.model import Supernet
 from fofa.supernet.weights import check_state, load_supernet, load_weights, save_weights
 from fofa.train.checkpoint import Checkpoint, CheckpointState, load_checkpoint, save_checkpoint
 from fofa.train.settings import TrainSettings
+from profilers.measure import evaluate
 from profilers.ofa_yaml import layer_names, parse_table
+from profilers.samples import PartialFile, Round, SchedulePlan, Visit
 
 FEW, MANY = 25, 2000
 SLOW = (pytest.mark.slow, pytest.mark.timeout(3600))
@@ -147,6 +149,16 @@ def damage_safetensors(original: bytes, data: st.DataObject) -> bytes:
             header["__metadata__"][name] = json.dumps(damaged)
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + tensors
+
+
+def damage_lines(original: bytes, data: st.DataObject) -> bytes:
+    """Damage anywhere, or in the structure of one line of JSON."""
+    if data.draw(st.integers(0, 3)) == 0:
+        return damage_bytes(original, data)
+    lines = original.split(b"\n")
+    number = data.draw(st.integers(0, len(lines) - 2))
+    lines[number] = json.dumps(damage_value(json.loads(lines[number]), data)).encode()
+    return b"\n".join(lines)
 
 
 # --- what has to hold ---------------------------------------------------------------------------
@@ -409,6 +421,35 @@ def table_formats(folder: Path, tables: Path, run: Path) -> Iterator[Format]:
                 assert set(labels.tolist()) <= {0, 1}
 
     yield Format("image folder", good, damage_bytes, use_image)
+    yield partial_measurement(folder)
+
+
+def partial_measurement(folder: Path) -> Format:
+    """The rounds that an interrupted `fofa-profile` leaves."""
+    items, identity, rng = ["canary", "a", "b"], {"device": "x"}, np.random.default_rng(0)
+    plan = SchedulePlan(warmup_runs=1, rounds=5, canary_every=1, samples={"a": 3, "b": 3})
+    made = PartialFile(folder / "lut.json.partial", items)
+    made.start(identity, plan, [])
+    for number in range(4):
+        visits = tuple(
+            Visit(name, number + place / 4, tuple(map(float, rng.uniform(1, 1.1, 3))))
+            for place, name in enumerate(items)
+        )
+        made.append(Round(number=number, visits=visits, other_cpu_percent=1.0))
+
+    def use(path: Path) -> None:
+        found = PartialFile(path, items).read(identity)
+        assert found is not None
+        plan, rounds = found
+        for round_, line in zip(rounds, path.read_bytes().split(b"\n")[1:], strict=False):
+            kept = [[items.index(v.item), v.seconds, list(v.samples_ms)] for v in round_.visits]
+            assert same_values(json.loads(line)["visits"], kept)
+        if rounds:
+            summaries = evaluate(plan, rounds, items[0]).summaries
+            assert summaries.keys() == {*items}
+            assert all(0 < one.median_ms < math.inf for one in summaries.values())
+
+    return Format("partial measurement", made.path.read_bytes(), damage_lines, use)
 
 
 NAMES = (
@@ -425,6 +466,7 @@ NAMES = (
     "partial evaluation",
     "YAML table",
     "image folder",
+    "partial measurement",
 )
 
 
@@ -445,7 +487,7 @@ def test_a_damaged_file_is_read_as_it_stands_or_refused_in_one_line(
     name: str, examples: int, formats: dict[str, Format], tmp_path: Path
 ) -> None:
     torch.set_num_threads(1)
-    one, path = formats[name], tmp_path / "file"
+    one, path, tried = formats[name], tmp_path / "file", 0
 
     @settings(
         max_examples=examples,
@@ -455,6 +497,8 @@ def test_a_damaged_file_is_read_as_it_stands_or_refused_in_one_line(
     )
     @given(st.data())
     def check(data: st.DataObject) -> None:
+        nonlocal tried
+        tried += 1
         path.write_bytes(one.damage(one.valid, data))
         try:
             one.use(path)
@@ -463,6 +507,7 @@ def test_a_damaged_file_is_read_as_it_stands_or_refused_in_one_line(
             assert "\n" not in str(error)
 
     check()
+    assert tried >= examples
 
 
 @pytest.mark.parametrize("examples", EXAMPLES)
