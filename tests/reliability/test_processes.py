@@ -30,9 +30,12 @@ WORKERS = [2, pytest.param(4, marks=pytest.mark.slow)]
 
 
 @contextmanager
-def torchrun(workers: int, module: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+def torchrun(
+    workers: int, module: str, *arguments: object, restarts: int = 0
+) -> Iterator[subprocess.Popen[str]]:
     """A job of several processes; whatever is left of it is killed at the end."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}"]
+    launcher += [f"--max-restarts={restarts}"]
     job = subprocess.Popen(
         [sys.executable, *launcher, "-m", module, *map(str, arguments)],
         stdout=subprocess.DEVNULL,
@@ -127,6 +130,25 @@ def test_an_evaluation_that_loses_a_worker_ends_and_goes_on(
         assert job.wait(BOUND_SECONDS) == 0
     found, wanted = AccuracyTable.read(out), AccuracyTable.read(expected)
     assert found.architectures == wanted.architectures
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("lost", [0, 1])
+def test_an_evaluation_that_is_restarted_completes_its_table(
+    lost: int, tiny_run: Path, tmp_path: Path
+) -> None:
+    """Also when it was the process that holds the table."""
+    module, out, expected = "fofa.commands.evaluate", tmp_path / "a.json", tmp_path / "b.json"
+    with torchrun(2, module, *eval_options(tiny_run, out), restarts=2) as job:
+        wait_for(out.with_name("a.json.partial").exists, job)
+        by_rank = sorted(workers_of(job, module), key=lambda one: one.environ()["RANK"])
+        by_rank[lost].kill()
+        assert job.wait(BOUND_SECONDS) == 0
+    with torchrun(1, module, *eval_options(tiny_run, expected)) as job:
+        assert job.wait(BOUND_SECONDS) == 0
+    assert AccuracyTable.read(out).architectures == AccuracyTable.read(expected).architectures
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
 
 
 def test_two_evaluations_of_one_table_are_kept_apart(
