@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -67,7 +67,11 @@ def profile(
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads. Default: the device's.")] = None,
     source: Annotated[
-        str | None, typer.Option(help="Folder, file or URL of a published table.")
+        str | None,
+        typer.Option(
+            help="Folder, file or URL of a published table. With --plugin roofline: the hardware "
+            "to estimate, such as a100, h100, t4 or epyc7763 (a wrong name lists all)."
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -207,7 +211,7 @@ def profile_network(
     """Time one exported network; without a device, the way the table was measured."""
     target = device or (table.protocol.plugin if table else DEFAULT_NETWORK_DEVICE)
     named = find_device(target, plugins=registry.installed(), plugin=plugin)
-    options = named.options(like_table(chosen, table))
+    options = named.options(like_table(chosen, table, named.plugin))
     subject = architecture_of(network, architecture)
     if table and subject is None:
         raise UserError(f"{network}: does not say its architecture; name it with --architecture")
@@ -220,17 +224,22 @@ def profile_network(
         )
 
 
-def like_table(chosen: PluginOptions, table: Lut | None) -> PluginOptions:
-    """`chosen`, completed by how `table` was measured."""
+def like_table(chosen: PluginOptions, table: Lut | None, plugin: str) -> PluginOptions:
+    """`chosen`, completed by how `table` was measured; threads and more only by the same plugin."""
     if table is None:
         return chosen
     protocol = table.protocol
-    return dataclasses.replace(
-        chosen,
-        batch_size=chosen.batch_size or protocol.batch_size,
-        dtype=chosen.dtype or protocol.dtype,
-        threads=chosen.threads or protocol.threads,
-    )
+    recorded: dict[str, Any] = {"batch_size": protocol.batch_size, "dtype": protocol.dtype}
+    extra: dict[str, str] = {}
+    if protocol.plugin == plugin:
+        recorded["threads"] = protocol.threads
+        options = protocol.model_extra or {}
+        if "l2" in options:
+            extra["l2"] = str(options["l2"])
+        if "cuda_graphs" in options:
+            extra["graphs"] = "on" if options["cuda_graphs"] else "off"
+    missing = {name: value for name, value in recorded.items() if getattr(chosen, name) is None}
+    return dataclasses.replace(chosen, **missing, extra=extra | chosen.extra)
 
 
 def measuring(plugin: Plugin) -> MeasuringPlugin:
@@ -264,11 +273,10 @@ def parse_resolutions(text: str | None) -> tuple[int, ...] | None:
     """
     if text is None:
         return None
-    try:
-        sizes = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UserError(f"--resolutions {text!r}: expected numbers such as 128,160") from None
-    return check_resolutions(sizes)
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise UserError(f"--resolutions {text!r}: expected numbers such as 128,160")
+    return check_resolutions([int(part) for part in parts])
 
 
 def parse_space(text: str) -> SpaceKind:

@@ -2,7 +2,9 @@
 
 from fofa.accuracy import SpaceRecord
 from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
+from profilers.commands.profile import like_table
 from profilers.network_timing import protocol_differences
+from profilers.plugin import PluginOptions
 
 
 def protocol(**fields):
@@ -39,3 +41,15 @@ def test_of_another_plugin_only_the_common_conditions_are_compared():
         "batch size 64",
         "threads None",
     ]
+
+
+def test_a_network_is_timed_as_the_table_was():
+    chosen = PluginOptions(batch_size=8)
+    like = like_table(chosen, table(cuda_graphs=True, l2="cold"), "tensorrt")
+    assert like == PluginOptions(batch_size=8, dtype="fp16", extra={"l2": "cold", "graphs": "on"})
+    assert like_table(chosen, None, "tensorrt") == chosen
+
+
+def test_another_plugin_takes_over_what_it_may_know_too():
+    like = like_table(PluginOptions(), table(threads=4), "onnxruntime")
+    assert like == PluginOptions(batch_size=64, dtype="fp16")
