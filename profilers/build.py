@@ -13,7 +13,7 @@ from fofa.errors import UserError
 from fofa.latency import DeviceRecord, Lut, LutEntry
 from fofa.space import NetworkConfig, SearchSpace
 from profilers.calibrate import Timings, calibrate
-from profilers.devices import Device
+from profilers.devices import Device, ran_on
 from profilers.environment import capture_environment, live_state
 from profilers.instruments import Instruments
 from profilers.measure import Measurement, measure
@@ -93,7 +93,7 @@ def measure_lut(
     """
     with plugin.open(request.options) as session:
         environment = capture_environment() | session.hardware()
-        if fault := request.device.mismatch(environment):
+        if fault := request.device.mismatch(ran_on(environment)):
             if require_match:
                 raise UserError(f"{fault}; --require-match stops here")
             instruments.warn(f"{fault}; the table will say so")
@@ -162,7 +162,7 @@ def build_lut(
         device=DeviceRecord(
             requested=request.device.name,
             measured_on=environment,
-            matches=request.device.matches(environment),
+            matches=request.device.matches(ran_on(environment)),
         ),
         method="measured",
         protocol=session.protocol,

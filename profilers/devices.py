@@ -7,7 +7,7 @@ present is checked against what the name expects; the table records both. `fofa-
     options = device.options(user_options)          # a person's choices win over the defaults
     plugin = registry.load_plugin(device.plugin)
     ...
-    matches = device.matches(measured_on)           # -> DeviceRecord(requested=device.name, ...)
+    matches = device.matches(ran_on(measured_on))   # -> DeviceRecord(requested=device.name, ...)
 
 `--plugin` replaces the device's plugin and keeps its name, defaults and expectation:
 `--device a100 --plugin roofline` estimates the table that `--device a100` would measure.
@@ -46,9 +46,13 @@ class Expectation:
         return found is not None and re.search(self.pattern, found, re.IGNORECASE) is not None
 
     def found(self, environment: Mapping[str, Any]) -> str | None:
-        """The compared property of the hardware that is there, None if there is none."""
+        """The compared property of the hardware that is there, None if there is none.
+
+        What ran on a GPU did not run on the CPU, whatever that is: the GPU's name stands for it.
+        """
         if self.what == "cpu_model":
-            return (environment.get("cpu") or {}).get("model")
+            used = environment.get("gpu") or {}
+            return used.get("name") or (environment.get("cpu") or {}).get("model")
         gpu = measured_gpu(environment) or {}
         return gpu.get("name" if self.what == "gpu_name" else "compute_capability")
 
@@ -75,9 +79,8 @@ class Device:
     def matches(self, environment: Mapping[str, Any]) -> bool | None:
         """Whether `environment` is the expected hardware; None where nothing is expected.
 
-        `environment` is what the table's `measured_on` holds: `capture_environment()` with the
-        session's `hardware()` merged in. A plugin that runs on a GPU puts the one it used under
-        `gpu`; without it the first of `gpus` counts.
+        `environment` is `capture_environment()`, of which the first of `gpus` counts, or, of a
+        measurement, `ran_on` of what the table's `measured_on` holds.
         """
         return None if self.expectation is None else self.expectation.matches(environment)
 
@@ -87,6 +90,14 @@ class Device:
             return None
         found = self.expectation.found(environment) or "none"
         return f"{self.name} expects {self.expectation.description}; found here: {found}"
+
+
+def ran_on(measured_on: Mapping[str, Any]) -> dict[str, Any]:
+    """What a measurement ran on: its record without the GPUs that were there but not used.
+
+    A plugin that runs on a GPU puts the one it used under `gpu`.
+    """
+    return {name: value for name, value in measured_on.items() if name != "gpus"}
 
 
 def measured_gpu(environment: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -3,7 +3,7 @@
 import pytest
 
 from fofa.errors import UserError
-from profilers.devices import DEVICES, find_device
+from profilers.devices import DEVICES, find_device, ran_on
 from profilers.plugin import PluginOptions
 
 BUILT_IN = ("cuda", "onnxruntime", "published", "roofline", "tensorrt")
@@ -44,6 +44,17 @@ def test_expectation_tells_the_right_hardware_from_other_and_from_none(device):
 def test_the_gpu_that_was_used_counts_rather_than_the_first():
     environment = OTHER["a100"] | {"gpu": MATCHING["a100"]["gpus"][0]}
     assert find_device("a100").matches(environment) is True
+
+
+def test_hardware_that_was_there_but_not_used_does_not_count():
+    """A CPU plugin beside an A100, and a GPU plugin in a machine with an EPYC 7763."""
+    both = MATCHING["epyc7763"] | MATCHING["a100"]
+    assert find_device("a100").matches(ran_on(both)) is False
+    assert find_device("epyc7763").matches(ran_on(both)) is True
+    on_gpu = both | {"gpu": both["gpus"][0]}
+    assert find_device("a100").matches(ran_on(on_gpu)) is True
+    assert find_device("epyc7763").matches(ran_on(on_gpu)) is False
+    assert "found here: NVIDIA A100" in find_device("epyc7763").mismatch(ran_on(on_gpu))
 
 
 def test_chosen_options_win_over_defaults():
