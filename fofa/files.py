@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import re
 import tempfile
@@ -237,13 +236,6 @@ def explain(error: ValidationError) -> str:
     more = error.error_count() - 1
     rest = f", and {more} more faults" if more else ""
     return f"field {where or '(top level)'}: {first['msg']}{got}{rest}"
-
-
-def finite(value: float) -> float:
-    """`value`, if it is a finite number; for pydantic fields that hold measurements."""
-    if not math.isfinite(value):
-        raise ValueError("expected a finite number")
-    return value
 
 
 def _short(value: object) -> str:

@@ -38,7 +38,6 @@ CLASS_NAMES = (
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
 SIDE = 32
-PER_FILE = 10_000
 PICKLES = "cifar-10-batches-py"
 
 # MD5 is what the data set's authors published; it is the only checksum of these files there is.

@@ -25,14 +25,6 @@ def affordable(cost: np.ndarray, limit: float) -> np.ndarray:
     return cost <= limit + ROUNDING * abs(limit)
 
 
-def ranking(
-    accuracy: np.ndarray, cost: np.ndarray, architectures: Sequence[Architecture]
-) -> np.ndarray:
-    """Row indices from best to worst: accuracy down, cost up, then name."""
-    names = np.array([architecture.name for architecture in architectures])
-    return np.lexsort((names, cost, -accuracy))
-
-
 def best_within(
     accuracy: np.ndarray,
     cost: np.ndarray,

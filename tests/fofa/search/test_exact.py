@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fofa.errors import UserError
-from fofa.search.exact import affordable, best_within, joint_front, pareto_front, ranking
+from fofa.search.exact import affordable, best_within, joint_front, pareto_front
 from fofa.space import Architecture, compound_subnets
 
 ARCHITECTURES = [Architecture(subnet, 160) for subnet in compound_subnets()][:40]
@@ -52,12 +52,6 @@ def test_pareto_front_is_brute_force(rows: list[tuple[int, int]]) -> None:
 
     expected = sorted((r for r in range(len(rows)) if not beaten(r)), key=lambda row: cost[row])
     assert pareto_front(accuracy, cost, names).tolist() == expected
-
-
-@given(tables)
-def test_ranking_starts_with_the_best(rows: list[tuple[int, int]]) -> None:
-    accuracy, cost, names = arrays(rows)
-    assert ranking(accuracy, cost, names)[0] == best_within(accuracy, cost, names, 100)
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=25))

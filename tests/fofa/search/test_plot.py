@@ -1,4 +1,3 @@
-import dataclasses
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -37,4 +36,4 @@ def test_other_endings_and_folders_that_cannot_be(outcome, tmp_path) -> None:
         plot_front(outcome, tmp_path / "front.txt")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
-        plot_front(dataclasses.replace(outcome), tmp_path / "file" / "front.png")
+        plot_front(outcome, tmp_path / "file" / "front.png")
