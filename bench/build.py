@@ -48,10 +48,12 @@ class Report:
 
     @property
     def tables(self) -> list[Table]:
+        """Every table, in order."""
         return [section.table for section in self.sections if section.table is not None]
 
     @property
     def figures(self) -> list[Figure]:
+        """Every figure, in order."""
         return [figure for section in self.sections for figure in section.figures]
 
 

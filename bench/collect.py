@@ -36,6 +36,7 @@ class Setting(BaseModel):
 
     @classmethod
     def of(cls, table: AccuracyTable) -> Setting:
+        """The setting of an accuracy table."""
         return cls(
             dataset=table.dataset,
             preset=table.preset,
@@ -66,6 +67,7 @@ class AccuracySource:
 
     @property
     def setting(self) -> Setting:
+        """The setting that its numbers are of."""
         return Setting.of(self.table)
 
     @property
@@ -84,6 +86,7 @@ class LutSource:
 
     @property
     def device(self) -> str:
+        """The name that the table was asked for under."""
         return self.lut.device.requested
 
     @property

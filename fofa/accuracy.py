@@ -32,11 +32,13 @@ class SpaceRecord(BaseModel):
 
     @classmethod
     def of(cls, space: SearchSpace) -> SpaceRecord:
+        """The record of a search space."""
         return cls(
             kind=space.kind, width_mult=space.width_mult, resolutions=list(space.resolutions)
         )
 
     def space(self) -> SearchSpace:
+        """The search space that is recorded."""
         return SearchSpace(
             kind=self.kind, width_mult=self.width_mult, resolutions=tuple(self.resolutions)
         )

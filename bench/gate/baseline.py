@@ -34,6 +34,7 @@ class LutIdentity(BaseModel):
 
     @classmethod
     def of(cls, lut: Lut) -> LutIdentity:
+        """The identity of a latency table."""
         protocol = lut.protocol
         return cls(
             device=lut.device.requested,

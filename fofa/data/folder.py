@@ -36,6 +36,7 @@ class ImageList:
     labels: list[int]
 
     def take(self, indices: Iterable[int]) -> ImageList:
+        """The images of these indices, in their order."""
         chosen = list(indices)
         return ImageList([self.paths[i] for i in chosen], [self.labels[i] for i in chosen])
 

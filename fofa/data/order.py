@@ -50,6 +50,7 @@ class TrainOrder:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Whole global batches in an epoch."""
         return self.num_images // self.global_batch
 
     @property

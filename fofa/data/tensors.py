@@ -38,9 +38,11 @@ class Split:
             )
 
     def take(self, indices: Tensor) -> Split:
+        """The images of these indices (N,), in their order."""
         return Split(self.images[indices], self.labels[indices])
 
     def to(self, device: torch.device) -> Split:
+        """The same on `device`."""
         return Split(self.images.to(device), self.labels.to(device))
 
 

@@ -41,22 +41,27 @@ class NetworkConfig:
 
     @property
     def stem_channels(self) -> int:
+        """Output channels of the stem."""
         return self.width(STEM_CHANNELS)
 
     @property
     def first_channels(self) -> int:
+        """Output channels of the first block."""
         return self.width(FIRST_CHANNELS)
 
     @property
     def stage_channels(self) -> tuple[int, ...]:
+        """Output channels of the five stages."""
         return tuple(self.width(channels) for channels in STAGE_CHANNELS)
 
     @property
     def head_channels(self) -> int:
+        """Channels of the final 1x1 expansion (960 at width 1.0)."""
         return self.width(HEAD_CHANNELS)
 
     @property
     def feature_channels(self) -> int:
+        """Channels of the feature mix (1280 at width 1.0)."""
         return self.width(FEATURE_CHANNELS)
 
     def mid_channels(self, in_channels: int, expand: int) -> int:

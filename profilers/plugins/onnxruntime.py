@@ -40,6 +40,7 @@ from profilers.plugin import (
 
 PROVIDER = "CPUExecutionProvider"
 DETACHED_BYTES = 65_536
+"""Weights from this size on are kept apart from the models, once for all that have the same."""
 INSTALL_HINT = "pip install onnxruntime"
 INPUT_TYPES = {"tensor(float)": "fp32", "tensor(float16)": "fp16"}
 
