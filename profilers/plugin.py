@@ -13,21 +13,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
+from fofa.errors import UserError
 from fofa.latency import Lut, Method, ProtocolRecord
 from fofa.space import BlockSpec, NetworkConfig, SearchSpace
 
 ENTRY_POINT_GROUP = "fofa.profilers"
+MAX_BATCH_SIZE = 65536
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginOptions:
-    """What a person can choose about a measurement; None takes the plugin's default."""
+    """What a person can choose about a measurement; None takes the plugin's default.
+
+    Raises:
+        UserError: for numbers that no runtime takes. What its own allows a plugin says itself.
+    """
 
     batch_size: int | None = None
     dtype: str | None = None
     threads: int | None = None
     source: str | None = None
     extra: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.batch_size or 0) > MAX_BATCH_SIZE:
+            raise UserError(f"batch size {self.batch_size}: expected {MAX_BATCH_SIZE} at most")
+        if (self.threads or 0) > MAX_THREADS:
+            raise UserError(f"{self.threads} threads: expected {MAX_THREADS} at most")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 DEFAULT_BUDGET_SECONDS = 75.0
+MAX_BUDGET_SECONDS = 30 * 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,11 @@ class MeasureSettings:
     canary_seconds: float = 0.4
 
     def __post_init__(self) -> None:
-        if not 0 < self.budget_seconds < math.inf:
-            raise ValueError(f"budget of {self.budget_seconds} seconds: expected a number above 0")
+        if not 0 < self.budget_seconds <= MAX_BUDGET_SECONDS:
+            raise ValueError(
+                f"budget of {self.budget_seconds:g} seconds: expected a number above 0, 30 days "
+                "at most"
+            )
         if self.calibration_networks < 2 or self.validation_networks < 1:
             raise ValueError("at least 2 calibration networks and 1 validation network are needed")
         if not 0 <= self.repeats <= self.validation_networks:

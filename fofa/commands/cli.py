@@ -57,7 +57,8 @@ def joined_lists(arguments: Sequence[str]) -> list[str]:
 def run_app(app: typer.Typer, name: str, **options: Any) -> NoReturn:
     """Run `app` as the program `name` and exit with its code.
 
-    A `UserError` or an operating-system error on a named file becomes one line and exit code 2.
+    A `UserError`, an operating-system error on a named file, or memory that does not suffice
+    becomes one line and exit code 2.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -75,7 +76,17 @@ def run_app(app: typer.Typer, name: str, **options: Any) -> NoReturn:
             raise
         place = f"{error.filename}: " if error.filename else ""
         _fail(name, f"{place}{error.strerror or error}")
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail(name, ": ".join(["not enough memory", *str(error).splitlines()[:1]]))
     sys.exit(0)
+
+
+def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether Python, numpy or torch (on a CPU or a GPU) found no memory; torch is not imported."""
+    torch_says = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or torch_says
 
 
 def _fail(name: str, message: str) -> NoReturn:

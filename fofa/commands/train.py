@@ -42,7 +42,8 @@ def train(
         bool, typer.Option("--download", help="Fetch CIFAR-10 if it is not there.")
     ] = False,
     epoch_scale: Annotated[
-        float | None, typer.Option(help="Factor on all epochs of the recipe, such as 0.1.")
+        float | None,
+        typer.Option(max=1000, help="Factor on all epochs of the recipe, such as 0.1."),
     ] = None,
     train_fraction: Annotated[
         float | None, typer.Option(help="Share of the training images to use, 0 to 1.")
@@ -66,7 +67,7 @@ def train(
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of each process on a CPU.")
+        int | None, typer.Option(min=1, max=1024, help="Threads of each process on a CPU.")
     ] = None,
     workers: Annotated[
         int | None,

@@ -20,6 +20,10 @@ def command(fault: str) -> None:
         case "missing": open("/nowhere/at/all")
         case "interrupt": raise KeyboardInterrupt
         case "check": sys.exit(1)
+        case "memory": raise MemoryError("Unable to allocate 28.6 GiB")
+        case "list": [0] * 2**60
+        case "torch": import torch; torch.empty(2**48)
+        case "gpu": raise type("OutOfMemoryError", (RuntimeError,), {})("No CUDA memory.\\nMore")
         case "bug": raise RuntimeError("bug")
 run_app(app, "fofa-program")
 """
@@ -32,6 +36,9 @@ run_app(app, "fofa-program")
         ("check", 1, ""),
         ("user", 2, "fofa-program: file.json: wrong in two lines\n"),
         ("missing", 2, "fofa-program: /nowhere/at/all: No such file or directory\n"),
+        ("memory", 2, "fofa-program: not enough memory: Unable to allocate 28.6 GiB\n"),
+        ("list", 2, "fofa-program: not enough memory\n"),
+        ("gpu", 2, "fofa-program: not enough memory: No CUDA memory.\n"),
         ("interrupt", 130, ""),
     ],
 )
@@ -40,6 +47,15 @@ def test_exit_codes(fault: str, code: int, line: str) -> None:
         [sys.executable, "-c", PROGRAM, fault], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (code, line)
+
+
+def test_memory_that_torch_does_not_get_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "torch"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("fofa-program: not enough memory: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_programming_error_stays_a_traceback() -> None:

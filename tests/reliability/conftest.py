@@ -162,6 +162,7 @@ def lean_environment() -> dict[str, str]:
 
 STEADY_PLUGIN = """
 import time
+from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
 from profilers.plugin import Availability, MeasuringPlugin, Session
 from profilers.simulation import SimulatedDevice
@@ -191,7 +192,7 @@ class SteadySession(Session):
         return Runner(SimulatedDevice().latency_ms(blocks))
 
     def load(self, network):
-        raise OSError(f"{network}: nothing is loaded here")
+        raise UserError(f"{network}: nothing is loaded here")
 
 class Steady(MeasuringPlugin):
     name = "steady"
@@ -201,7 +202,10 @@ class Steady(MeasuringPlugin):
         return Availability(True)
 
     def open(self, options):
-        return SteadySession(options.batch_size or 1)
+        batch_size = 1 if options.batch_size is None else options.batch_size
+        if batch_size < 1:
+            raise UserError(f"steady: batch size {batch_size}")
+        return SteadySession(batch_size)
 """
 
 
