@@ -55,11 +55,14 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: expected a dictionary of tensors by name")
     for key, tensor in state.items():
         _check_plain(tensor, f"{path}: {key}")
-    return {
-        modern_name(key): tensor.float()
-        for key, tensor in state.items()
-        if not key.endswith("num_batches_tracked")
-    }
+    tensors: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        name = modern_name(key)
+        if name in tensors:
+            raise UserError(f"{path}: holds {name} twice, once as {key}")
+        if not key.endswith("num_batches_tracked"):
+            tensors[name] = tensor.float()
+    return tensors
 
 
 def _check_plain(tensor: Tensor, source: str) -> None:

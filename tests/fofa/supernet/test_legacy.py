@@ -153,3 +153,13 @@ def test_tensors_that_are_not_what_they_seem_are_refused(
     torch.save(checkpoint(make_supernet()) | {"classifier.linear.weight": tensor}, path)
     with pytest.raises(UserError, match=rf"classifier\.linear\.weight: .*{message}"):
         import_supernet(path)
+
+
+def test_a_tensor_under_two_names_is_refused(make_supernet: MakeSupernet, tmp_path: Path) -> None:
+    """Which of them is meant cannot be known."""
+    path = tmp_path / "checkpoint.pth"
+    state = checkpoint(make_supernet())
+    state["module.classifier.linear.weight"] = state["classifier.linear.weight"] + 1
+    torch.save(state, path)
+    with pytest.raises(UserError, match=r"holds classifier\.linear\.weight twice, once as module"):
+        import_supernet(path)
