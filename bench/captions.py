@@ -18,7 +18,7 @@ SELECTION_NOTE = (
 
 
 def protocol_text(lut: Lut) -> str:
-    """Plugin, runtime, precision, batch and threads, in words."""
+    """Plugin, runtime, precision, batch, threads and classes of the networks, in words."""
     protocol = lut.protocol
     threads = protocol.threads
     parts = [
@@ -26,6 +26,7 @@ def protocol_text(lut: Lut) -> str:
         protocol.dtype,
         f"batch {protocol.batch_size}",
         f"{threads} thread{'s' if threads > 1 else ''}" if threads else None,
+        f"networks of {lut.num_classes} classes" if lut.num_classes else None,
     ]
     return ", ".join(part for part in parts if part)
 

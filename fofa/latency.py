@@ -175,6 +175,13 @@ class Lut(FileModel):
         """The space whose blocks the table covers."""
         return self.space.space()
 
+    @property
+    def num_classes(self) -> int | None:
+        """Classes of the networks that were timed; None where the table does not say."""
+        heads = (entry.shape for entry in self.entries if entry.position == "head")
+        found = next((shape["num_classes"] for shape in heads if "num_classes" in shape), None)
+        return found if isinstance(found, int) else None
+
     @cached_property
     def _blocks(self) -> dict[tuple[int, BlockKey], float]:
         return {(entry.resolution, entry.key): entry.latency_ms for entry in self.entries}

@@ -24,9 +24,9 @@ from fofa.presets import SHAPES
 from fofa.recipes import Recipe, fofa_n3
 from fofa.space import Architecture, Subnet, compound_subnets
 from fofa.supernet.model import Supernet
-from fofa.train import Trainer, TrainSettings
 from fofa.train.processes import find_place
-from fofa.train.trainer import Habits
+from fofa.train.settings import TrainSettings
+from fofa.train.trainer import Habits, Trainer
 
 app = make_app("Compare fofa-n3 with naive sampling (equation 4) on the drawn shapes.")
 

@@ -69,11 +69,10 @@ def verify(row: Row, run: Run) -> Verdict:
         warnings.append(
             f"the table of {row.device} is {row.method}; whether this machine is one is not known"
         )
-    heads = (entry.shape for entry in lut.entries if entry.position == "head")
-    classes = next((shape["num_classes"] for shape in heads if "num_classes" in shape), None)
-    if classes not in (None, supernet.num_classes):
+    if lut.num_classes not in (None, supernet.num_classes):
         warnings.append(
-            f"the table is of networks with {classes} classes, the run has {supernet.num_classes}"
+            f"the table is of networks with {lut.num_classes} classes, the run has "
+            f"{supernet.num_classes}"
         )
     return Verdict(
         architecture=row.timed_as,
