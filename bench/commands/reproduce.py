@@ -40,7 +40,7 @@ def reproduce(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Evaluate on the first so many test images; by default on all."),
+        typer.Option(min=1, help="Evaluate on so many of the test images; by default on all."),
     ] = None,
     calibration_images: Annotated[
         int | None,

@@ -13,6 +13,7 @@ from rich.table import Table
 from fofa.accuracy import AccuracyTable
 from fofa.commands.cli import make_app, run_app, stderr_console
 from fofa.errors import UserError
+from fofa.files import check_replaceable
 from fofa.space import Architecture, SearchSpace, check_resolutions, parse_architecture
 
 app = make_app("Measure the accuracy of every subnet of a run, or of named architectures.")
@@ -40,7 +41,7 @@ def evaluate(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many test images.")
+        int | None, typer.Option(min=1, help="Only so many of the test images.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 100,
     calibration_images: Annotated[
@@ -86,6 +87,7 @@ def evaluate(
         raise UserError("--keep-statistics needs --architectures: say which to keep")
     if out.is_dir():
         raise UserError(f"{out}: is a folder, expected a file to write")
+    check_replaceable(out)
     space = SearchSpace(
         kind=opened.record.supernet.kind,
         width_mult=opened.record.supernet.width_mult,

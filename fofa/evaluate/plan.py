@@ -32,7 +32,7 @@ class Plan:
     """A whole evaluation.
 
     Attributes:
-        limit: only the first so many test images; None for all.
+        limit: only so many of the test images; None for all.
         bf16: whether convolutions and linear layers run in bfloat16 (autocast).
     """
 

@@ -137,3 +137,13 @@ def test_no_run(tmp_path: Path) -> None:
     done = evaluate(tmp_path / "absent", "--out", tmp_path / "a.json")
     assert (done.returncode, done.stdout) == (2, "")
     assert "no such run folder" in done.stderr
+
+
+def test_a_pipe_is_refused_before_anything_is_measured(
+    run: Path, tmp_path: Path, call: Call
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    code, output, error = call(run, "--out", tmp_path / "pipe", *FEW)
+    assert (code, output) == (2, "")
+    assert error.endswith("pipe: cannot write: not a regular file\n")
+    assert error.count("\n") == 1
