@@ -14,6 +14,8 @@ from fofa.space import Architecture, SearchSpace, check_resolutions, parse_archi
 Fraction = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=2**53)]
+"""Of operations or weights; beyond that, numpy could not calculate with them."""
 
 
 class SpaceRecord(BaseModel):
@@ -95,8 +97,8 @@ class ArchitectureAccuracy(BaseModel):
     name: str
     top1: Fraction
     top5: Fraction
-    macs: Annotated[int, Field(ge=1)]
-    params: Annotated[int, Field(ge=1)]
+    macs: Count
+    params: Count
 
     @cached_property
     def architecture(self) -> Architecture:
