@@ -89,7 +89,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`; NaN and infinity are refused.
+    """The JSON value in `path`; NaN, infinity and a name that comes twice are refused.
 
     Raises:
         UserError: naming the file and what is wrong.
@@ -106,13 +106,15 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str, path: Path) -> Any:
-    """The JSON value in `text`, which came from `path`; NaN and infinity are refused.
+    """The JSON value in `text`, which came from `path`, checked as by `read_json`.
 
     Raises:
         UserError: naming the file and what is wrong.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(
+            text, parse_constant=_refuse_constant, object_pairs_hook=_object_of_unique_names
+        )
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise UserError(f"{path}: not JSON: {error.msg} at {place}") from None
@@ -241,6 +243,16 @@ def explain(error: ValidationError) -> str:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _object_of_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; the standard library would silently take the last of two equal names."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"{twice!r} comes twice in one object")
+    return found
 
 
 def _refuse_constant(name: str) -> float:

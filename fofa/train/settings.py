@@ -34,7 +34,7 @@ class TrainSettings(FileModel):
     resolutions: tuple[int, ...] = Field(min_length=1)
     batch_size: int = Field(ge=1)
     processes: int = Field(default=1, ge=1)
-    epoch_scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    epoch_scale: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False)
     zero_init_residual: bool = False
     seed: int = 0
     precision: Precision = "fp32"

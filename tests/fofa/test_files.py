@@ -48,6 +48,7 @@ def test_written_files_read_back(tmp_path: Path) -> None:
         ('{"schema": "fofa.sample/3", "count": "many"}', "field count.*'many'"),
         ('{"schema": "fofa.sample/3", "count": 1, "cuont": 1}', "field cuont"),
         ('{"schema": "fofa.sample/3", "count": NaN}', "NaN"),
+        ('{"schema": "fofa.sample/3", "count": 1, "count": 2}', "'count' comes twice"),
         ("[" * 100_000, "not usable JSON|not JSON"),
     ],
 )
