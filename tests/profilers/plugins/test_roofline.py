@@ -83,7 +83,12 @@ def test_committed_table_is_what_the_named_device_estimates(name, dtype):
     device = find_device(name, plugins=["roofline"], plugin="roofline")
     made = PLUGIN.table(SearchSpace(), CONFIG, device.options(PluginOptions()), name)
     committed = Lut.read(LUTS / f"{name}.json")
-    assert committed.model_copy(update={"created": None}) == made
+    aside = {"created": None, "entries": []}
+    assert committed.model_copy(update=aside) == made.model_copy(update=aside)
+    for theirs, ours in zip(committed.entries, made.entries, strict=True):
+        # Python 3.12 and later add up with less rounding.
+        assert ours.latency_ms == pytest.approx(theirs.latency_ms, rel=1e-12)
+        assert ours == theirs.model_copy(update={"latency_ms": ours.latency_ms})
     assert (made.protocol.dtype, made.protocol.batch_size) == (dtype, 64)
     assert made.device.requested == name
 
