@@ -26,6 +26,8 @@ from fofa.train.start import fresh_supernet
 from fofa.train.step import backward_one_at_a_time, backward_shared
 
 GOAL = 1.6
+WARM_UP_ROUNDS = 3
+"""Not counted: the first steps of a process take twice as long, until its memory has grown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +102,11 @@ def _ways(recipe: Recipe, width_mult: float, classes: int, device: torch.device)
 
 
 def _subnets(recipe: Recipe, rounds: int) -> list[tuple[Subnet, ...]]:
-    """The subnets of the last phase's first steps, as training would draw them."""
-    plan = TrainPlan.of(recipe, resolutions=(8,), seed=0, steps_per_epoch=rounds, global_batch=2048)
+    """The subnets of the last phase's first steps, as training would draw them; with a warm-up."""
+    steps = WARM_UP_ROUNDS + rounds
+    plan = TrainPlan.of(recipe, resolutions=(8,), seed=0, steps_per_epoch=steps, global_batch=2048)
     first = plan.phases[-1].first_step
-    return [plan.draw(first + number).subnets for number in range(rounds)]
+    return [plan.draw(first + number).subnets for number in range(steps)]
 
 
 def _interleaved(
@@ -113,14 +116,12 @@ def _interleaved(
     labels: Tensor,
     precision: Precision,
 ) -> dict[str, list[float]]:
-    """Seconds of every round's step, way by way, after one unmeasured round."""
-    for way in ways:
-        way.step(draws[0], images, labels, precision)
+    """Seconds of every round's step, way by way, the warm-up left out."""
     seconds: dict[str, list[float]] = {way.name: [] for way in ways}
     for number, subnets in enumerate(draws):
         for way in ways if number % 2 == 0 else reversed(ways):
             seconds[way.name].append(way.step(subnets, images, labels, precision))
-    return seconds
+    return {name: values[WARM_UP_ROUNDS:] for name, values in seconds.items()}
 
 
 def _report(
