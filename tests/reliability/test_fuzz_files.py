@@ -1,13 +1,13 @@
 """Every file that is read, damaged in every way: read as it stands, or refused in one line.
 
-Valid files are mutated: fields dropped, renamed, retyped, repeated; files truncated, bits flipped.
+Valid files are mutated (`tests/support/damage.py`): fields dropped, renamed, retyped, repeated; files
+truncated, bits flipped.
 What is read all the same must be what the file says (`same_values`), and using it must give finite
 numbers or a refusal.
 """
 
 from __future__ import annotations
 
-import copy
 import io
 import json
 import math
@@ -20,6 +20,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from damage import (
+    damage_bytes,
+    damage_json,
+    damage_lines,
+    damage_safetensors,
+    damage_yaml,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -52,116 +59,6 @@ FEW, MANY = 25, 2000
 SLOW = (pytest.mark.slow, pytest.mark.timeout(3600))
 EXAMPLES = [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=SLOW)]
 SMALLEST = SupernetConfig(width_mult=0.1, num_classes=4)
-
-# --- damage -------------------------------------------------------------------------------------
-
-HOSTILE = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-2, 300),
-    st.sampled_from([10**400, -(2**63), 2**64, 1e308, 5e-324, -0.0, 0.5]),
-    st.floats(allow_nan=True, allow_infinity=True),
-    st.sampled_from(["", "1", "2.5", "nan", "true", "22222@16", "../../x", "\x00", "\ud800", "é"]),
-    st.text(max_size=8),
-    st.sampled_from([[], {}, [[]], {"a": 1}, [1, 2]]),
-)
-
-
-def places(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The path of every value inside `value`."""
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, item in items:
-        yield (*at, key)
-        if isinstance(item, dict | list):
-            yield from places(item, (*at, key))
-
-
-def damage_value(original: Any, data: st.DataObject) -> Any:
-    """A copy of a JSON or YAML value with one to three faults in its structure."""
-    damaged = copy.deepcopy(original)
-    for _ in range(data.draw(st.integers(1, 3))):
-        known = list(places(damaged))
-        if not known:
-            break
-        *path, last = data.draw(st.sampled_from(known))
-        parent = damaged
-        for key in path:
-            parent = parent[key]
-        match data.draw(st.sampled_from(["drop", "replace", "repeat", "rename", "scale"])):
-            case "drop":
-                del parent[last]
-            case "replace":
-                parent[last] = copy.deepcopy(data.draw(HOSTILE))
-            case "repeat" if isinstance(parent, list):
-                parent.append(copy.deepcopy(parent[last]))
-            case "rename" if isinstance(parent, dict):
-                parent[data.draw(st.text(max_size=6))] = parent.pop(last)
-            case "scale" if isinstance(parent[last], int | float) and abs(parent[last]) < 1e290:
-                parent[last] = parent[last] * data.draw(st.sampled_from([-1, 0, 1e-9, 1e9]))
-    return damaged
-
-
-def damage_bytes(original: bytes, data: st.DataObject) -> bytes:
-    """A copy of a file that is cut, flipped or overwritten somewhere, rather near its start."""
-    damaged = bytearray(original)
-    end = data.draw(st.sampled_from([16, 300, len(damaged)]))
-    at = data.draw(st.integers(0, min(end, len(damaged)) - 1))
-    match data.draw(st.sampled_from(["truncate", "cut", "flip", "overwrite", "insert"])):
-        case "truncate":
-            del damaged[at:]
-        case "cut":
-            del damaged[at : at + data.draw(st.integers(1, 40))]
-        case "flip":
-            damaged[at] ^= 1 << data.draw(st.integers(0, 7))
-        case "overwrite":
-            piece = data.draw(st.binary(min_size=1, max_size=8))
-            damaged[at : at + len(piece)] = piece
-        case "insert":
-            damaged[at:at] = data.draw(st.binary(min_size=1, max_size=8))
-    return bytes(damaged)
-
-
-def damage_json(original: bytes, data: st.DataObject) -> bytes:
-    if data.draw(st.integers(0, 3)) == 0:
-        return damage_bytes(original, data)
-    return json.dumps(damage_value(json.loads(original), data)).encode()
-
-
-def damage_yaml(original: bytes, data: st.DataObject) -> bytes:
-    if data.draw(st.integers(0, 3)) == 0:
-        return damage_bytes(original, data)
-    value = damage_value(yaml.safe_load(original), data)
-    return yaml.safe_dump(value, allow_unicode=True).encode("utf-8", "surrogatepass")
-
-
-def damage_safetensors(original: bytes, data: st.DataObject) -> bytes:
-    """Damage anywhere, in the header's structure, or in the JSON that its metadata holds."""
-    kind = data.draw(st.sampled_from(["bytes", "header", "metadata"]))
-    if kind == "bytes":
-        return damage_bytes(original, data)
-    length = int.from_bytes(original[:8], "little")
-    header, tensors = json.loads(original[8 : 8 + length]), original[8 + length :]
-    if kind == "header" or "__metadata__" not in header:
-        header = damage_value(header, data)
-    else:
-        for name, text in header["__metadata__"].items():
-            damaged = damage_value(json.loads(text), data)
-            header["__metadata__"][name] = json.dumps(damaged)
-    text = json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + tensors
-
-
-def damage_lines(original: bytes, data: st.DataObject) -> bytes:
-    """Damage anywhere, or in the structure of one line of JSON."""
-    if data.draw(st.integers(0, 3)) == 0:
-        return damage_bytes(original, data)
-    lines = original.split(b"\n")
-    number = data.draw(st.integers(0, len(lines) - 2))
-    lines[number] = json.dumps(damage_value(json.loads(lines[number]), data)).encode()
-    return b"\n".join(lines)
-
-
-# --- what has to hold ---------------------------------------------------------------------------
 
 
 def same_values(given_: Any, kept: Any) -> bool:
