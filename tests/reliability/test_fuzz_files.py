@@ -1,7 +1,7 @@
 """Every file that is read, damaged in every way: read as it stands, or refused in one line.
 
-Valid files are mutated (`tests/support/damage.py`): fields dropped, renamed, retyped, repeated; files
-truncated, bits flipped.
+Valid files are mutated (`tests/support/damage.py`): fields dropped, renamed, retyped, repeated;
+files truncated, bits flipped.
 What is read all the same must be what the file says (`same_values`), and using it must give finite
 numbers or a refusal.
 """
