@@ -25,7 +25,7 @@ from fofa.data import DataSource, open_data
 from fofa.errors import UserError
 from fofa.evaluate.kept import load_calibrated
 from fofa.export.classifier import ImageClassifier, Prediction
-from fofa.export.deliver import calibrated_network, deliver
+from fofa.export.exporter import calibrated_network, deliver
 from fofa.export.formats import DType
 from fofa.export.request import ExportRequest, ExportResult
 from fofa.latency import Lut

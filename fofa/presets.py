@@ -13,7 +13,7 @@ from fofa.errors import UserError
 from fofa.space import DEFAULT_RESOLUTIONS
 
 if TYPE_CHECKING:  # which loads torch
-    from fofa.data.augment import Crop
+    from fofa.data.augmentation import Crop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Preset:
         batch_size: images of one process and step.
         epoch_scale: factor on every phase's epochs.
         train_fraction: share of the training images.
-        crop: augmentation of data kept in memory (`fofa.data.augment`).
+        crop: augmentation of data kept in memory (`fofa.data.augmentation`).
         zero_init_residual: start residual blocks as identities (`fofa.train.start`).
         proxy: says that accuracies measured here stand in for a larger setting.
     """

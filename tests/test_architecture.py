@@ -17,6 +17,7 @@ PROFILERS_MAY_USE = {
     "fofa.errors",
     "fofa.files",
     "fofa.commands",
+    "fofa.runtime",
 }
 
 

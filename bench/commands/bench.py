@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.build import FIGURES, TABLES, build, parse_choice
-from bench.collect import collect
-from bench.constraints import parse_constraints
-from bench.formats.screen import show
 from bench.gate import run as gate
+from bench.reports.formats.screen import show
+from bench.tables.build import FIGURES, TABLES, build, parse_choice
+from bench.tables.collect import collect
+from bench.tables.limits import parse_constraints
 from fofa.commands.cli import make_app, run_app, stderr_console
 from fofa.errors import UserError
 
@@ -133,7 +133,7 @@ def bench(
         gate.update_baseline(update_baseline, collection, limits, tolerance)
         return
     report = build(collection, tables=wanted_tables, figures=wanted_figures, constraints=limits)
-    from bench.outputs import write_report
+    from bench.reports.outputs import write_report
 
     page = write_report(report, out)
     console = Console(highlight=False)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from bench import captions, paper
-from bench.collect import AccuracySource, Setting
 from bench.figures.style import INK, Figure, canvas, finish, recipe_colour
-from bench.latency_table import PairedDevice
-from fofa.search.candidates import Candidates
+from bench.reports import captions
+from bench.tables import paper
+from bench.tables.collect import AccuracySource, Setting
+from bench.tables.latency import PairedDevice
 from fofa.search.exact import pareto_front
+from fofa.search.pairing import Candidates
 
 
 def pareto_figure(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from bench import paper
 from bench.figures.style import PAPER, Figure, canvas, finish
+from bench.tables import paper
 from fofa.recipes import RECIPES, Phase
 
 PHASE_COLOURS = {

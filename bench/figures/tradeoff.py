@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench import captions, paper
-from bench.collect import AccuracySource, Setting
 from bench.figures.style import Figure, canvas, finish, recipe_colour
+from bench.reports import captions
+from bench.tables import paper
+from bench.tables.collect import AccuracySource, Setting
 from fofa.accuracy import AccuracyTable, ArchitectureAccuracy
 
 RECIPES = ("compofa", "fofa-n4")

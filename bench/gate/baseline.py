@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bench.collect import AccuracySource, Collection, LutSource, Setting, require_accuracy
-from bench.constraints import Constraints
-from bench.latency_table import pair_device
+from bench.tables.collect import AccuracySource, Collection, LutSource, Setting, require_accuracy
+from bench.tables.latency import pair_device
+from bench.tables.limits import Constraints
 from fofa.accuracy import Fraction, NonNegative, Positive
 from fofa.errors import UserError
 from fofa.files import FileModel

@@ -15,7 +15,6 @@ from enum import Enum
 import numpy as np
 from pydantic import BaseModel
 
-from bench.collect import AccuracySource, Collection, LutSource
 from bench.gate.baseline import (
     Baseline,
     LimitRecord,
@@ -25,9 +24,10 @@ from bench.gate.baseline import (
     instability,
     lut_error_percent,
 )
+from bench.tables.collect import AccuracySource, Collection, LutSource
 from fofa.errors import UserError
-from fofa.search.candidates import Candidates, pair
 from fofa.search.exact import affordable, best_within
+from fofa.search.pairing import Candidates, pair
 
 EPSILON = 1e-9
 """Slack for decimal fractions: a loss of exactly the tolerance is within it."""

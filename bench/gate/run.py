@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.collect import Collection
-from bench.constraints import Constraints
 from bench.gate.baseline import Baseline, Tolerance, make_baseline
 from bench.gate.compare import compare, exit_code
 from bench.gate.summary import complaints, github_annotations, junit_xml, markdown_summary, verdict
+from bench.tables.collect import Collection
+from bench.tables.limits import Constraints
 from fofa.files import write_text
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from bench.formats.markdown import escape
 from bench.gate.compare import Outcome, Status
+from bench.reports.formats.markdown import escape
 
 MARKS = {Status.HELD: "✅", Status.REGRESSED: "❌", Status.INCOMPARABLE: "⚠️"}
 MAX_ANNOTATIONS = 10

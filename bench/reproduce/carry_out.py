@@ -13,11 +13,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.build import COST_TABLE, FIGURES, OTHER_TABLES, build
-from bench.collect import collect
-from bench.constraints import Constraints
-from bench.outputs import write_report
+from bench.reports.outputs import write_report
 from bench.reproduce.plan import Job, Study, progress_of
+from bench.tables.build import COST_TABLE, FIGURES, OTHER_TABLES, build
+from bench.tables.collect import collect
+from bench.tables.limits import Constraints
 from fofa.errors import UserError
 
 TRAIN, EVALUATE = "fofa.commands.train", "fofa.commands.evaluate"

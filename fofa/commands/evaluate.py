@@ -72,12 +72,12 @@ def evaluate(
     torchrun.
     """
     from fofa.data import open_data
+    from fofa.distributed import connected, find_place
     from fofa.evaluate.lock import sole_writer
     from fofa.evaluate.meter import SilentMeter, console_meter
     from fofa.evaluate.plan import Plan, plan_units
     from fofa.evaluate.table import TableRequest, make_table
     from fofa.runs import Run
-    from fofa.train.processes import connected, find_place
 
     opened = Run.open(run)
     named = _parse_architectures(architectures)

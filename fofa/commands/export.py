@@ -76,7 +76,7 @@ def export(
     check_replaceable(out)
 
     from fofa.data import open_data
-    from fofa.export.deliver import deliver
+    from fofa.export.exporter import deliver
     from fofa.export.request import ExportRequest
     from fofa.runs import Run
 

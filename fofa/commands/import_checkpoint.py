@@ -32,7 +32,7 @@ def import_checkpoint(
     from fofa.accuracy import TrainingRecord
     from fofa.data.source import IMAGENET_MEAN, IMAGENET_STD
     from fofa.runs import RECORD_NAME, WEIGHTS_NAME, RunRecord
-    from fofa.supernet.legacy import import_supernet
+    from fofa.supernet.foreign import import_supernet
     from fofa.supernet.weights import save_weights
 
     if (out / RECORD_NAME).exists():

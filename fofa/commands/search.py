@@ -21,8 +21,8 @@ from fofa.search.margin import Margin
 from fofa.search.outcome import Outcome, Verdict
 from fofa.search.plot import check_plot_path, plot_front
 from fofa.search.problem import Problem, Target
+from fofa.search.report import print_outcome, print_verdicts
 from fofa.search.solve import solve
-from fofa.search.table import print_outcome, print_verdicts
 from fofa.space import SpaceKind
 
 app = make_app(
@@ -138,7 +138,7 @@ def read_targets(luts: Sequence[Path], limits: Sequence[float]) -> tuple[Target,
 
 
 def _verify(outcome: Outcome, run: Run) -> list[Verdict]:
-    from fofa.search.verify import verify
+    from fofa.verify import verify
 
     with stderr_console().status("timing the winner on this device"):
         return [verify(row, run) for row in outcome.results]

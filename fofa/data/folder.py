@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fofa.data.decode import Ticket, UnreadableImageError, decode
-from fofa.data.order import TrainOrder
+from fofa.data.decoding import Ticket, UnreadableImageError, decode
+from fofa.data.sampling import TrainOrder
 from fofa.data.source import IMAGENET_MEAN, IMAGENET_STD, Batch, DataSource
 from fofa.data.subset import calibration_indices, spread_indices, training_subset
 from fofa.errors import UserError

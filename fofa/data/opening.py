@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from fofa.data.augment import Augmentation
+from fofa.data.augmentation import Augmentation
 from fofa.data.source import DataSource
 from fofa.errors import UserError
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
-from fofa.data.order import TrainOrder
+from fofa.data.sampling import TrainOrder
 
 Batch = tuple[Tensor, Tensor]
 """Images, normalised float32 (N, 3, R, R), and labels, int64 (N,), on the source's device."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fofa.data.augment import Augmentation, resize, sample
-from fofa.data.order import TrainOrder
+from fofa.data.augmentation import Augmentation, resize, sample
+from fofa.data.sampling import TrainOrder
 from fofa.data.source import Batch, Channels, DataSource
 from fofa.data.subset import calibration_indices, training_subset
 from fofa.errors import UserError

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from torch import Tensor
 
 from fofa.errors import UserError
+from fofa.evaluate.batchnorm import Layout, Moments
 from fofa.evaluate.passes import observe_batch
-from fofa.evaluate.statistics import Layout, Moments
 from fofa.space import Architecture
 from fofa.supernet.model import Supernet
-from fofa.supernet.plain import PlainNetwork
-from fofa.supernet.tree import prefix_tree
+from fofa.supernet.network import PlainNetwork
+from fofa.supernet.prefix_tree import prefix_tree
 
 
 def calibrate(

@@ -9,8 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from fofa.distributed import Processes
 from fofa.errors import UserError
-from fofa.train.processes import Processes
 
 T = TypeVar("T")
 

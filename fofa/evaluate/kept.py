@@ -18,7 +18,7 @@ from fofa.errors import UserError
 from fofa.files import write_bytes
 from fofa.runs import Run
 from fofa.space import Architecture
-from fofa.supernet.plain import PlainNetwork
+from fofa.supernet.network import PlainNetwork
 from fofa.supernet.weights import load_supernet
 
 SUFFIXES = (".running_mean", ".running_var")

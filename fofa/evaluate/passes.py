@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fofa.evaluate.statistics import Moments, Statistics
+from fofa.evaluate.batchnorm import Moments, Statistics
 from fofa.supernet.model import Supernet
-from fofa.supernet.tree import Node, walk
+from fofa.supernet.prefix_tree import Node, walk
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fofa.errors import UserError
 from fofa.space import Architecture, NetworkConfig, SearchSpace, Subnet
-from fofa.supernet.tree import prefix_tree
+from fofa.supernet.prefix_tree import prefix_tree
 
 
 @dataclass(frozen=True, slots=True)

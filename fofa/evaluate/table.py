@@ -11,18 +11,18 @@ import torch
 
 from fofa.accuracy import AccuracyTable, EvaluationRecord, SpaceRecord
 from fofa.data import DataSource
+from fofa.distributed import Processes
 from fofa.errors import UserError
-from fofa.evaluate.evaluation import Evaluation, Meter, Result, StatisticsHook
+from fofa.evaluate.batchnorm import Statistics
+from fofa.evaluate.checkpoint import partial_path
+from fofa.evaluate.evaluator import Evaluation, Meter, Result, StatisticsHook
 from fofa.evaluate.kept import keep_statistics, weights_checksum
-from fofa.evaluate.partial import partial_path
 from fofa.evaluate.plan import Plan, Unit
-from fofa.evaluate.statistics import Statistics
 from fofa.runs import Run
 from fofa.space import SearchSpace
 from fofa.supernet.model import Supernet
 from fofa.supernet.weights import load_supernet
-from fofa.train.meter import device_name
-from fofa.train.processes import Processes
+from fofa.train.metrics import device_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,11 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from fofa.data.decode import evaluation_crop
+from fofa.data.decoding import evaluation_crop
 from fofa.errors import UserError
 from fofa.runs import Run
 from fofa.space import Architecture
-from fofa.supernet.plain import PlainNetwork
+from fofa.supernet.network import PlainNetwork
 
 WHOLE_IMAGE_DATA = ("cifar10", "shapes")
 """Data sets whose images are resized whole; others are cropped, as in evaluation."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from fofa.errors import UserError
 from fofa.export.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_model
 from fofa.files import write_bytes
-from fofa.supernet.plain import PlainNetwork
+from fofa.supernet.network import PlainNetwork
 
 TOLERANCES = {"float32": 1e-4, "float16": 5e-2}
 """Largest difference of a logit: absolute where logits stay within 1, relative to the largest logit

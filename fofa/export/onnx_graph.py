@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from fofa.errors import UserError
-from fofa.export.fold import folded
+from fofa.runtime.folding import folded
 from fofa.supernet.layers import Head, MBConv, SqueezeExcite, Stem
-from fofa.supernet.plain import PlainNetwork
+from fofa.supernet.network import PlainNetwork
 
 INPUT_NAME, OUTPUT_NAME, BATCH_NAME = "images", "logits", "batch"
 OPSET, IR_VERSION = 17, 8

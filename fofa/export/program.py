@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from fofa.errors import UserError
-from fofa.export.fold import folded
 from fofa.files import write_bytes
-from fofa.supernet.plain import PlainNetwork
+from fofa.runtime.folding import folded
+from fofa.supernet.network import PlainNetwork
 
 EXTRA_FILE = "fofa.json"
 TOLERANCE = 1e-4

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from fofa.errors import UserError
-from fofa.search.candidates import Candidates, Pairing, network_config, pair_predictor
 from fofa.search.constraints import Constraint, cheapest_within
 from fofa.search.costs import latency_costs, macs_costs
 from fofa.search.evolution import evolve
 from fofa.search.exact import pareto_front
+from fofa.search.pairing import Candidates, Pairing, network_config, pair_predictor
 from fofa.search.pool import GroupResult, Pool
 from fofa.search.problem import Problem, Target
 from fofa.space.encoding import Population

@@ -6,14 +6,14 @@ import numpy as np
 
 from fofa.errors import UserError
 from fofa.latency import Lut
-from fofa.search.candidates import (
+from fofa.search.exact import affordable, amount, best_within, joint_front, pareto_front
+from fofa.search.pairing import (
     Candidates,
     measured,
     pair,
     pair_predictor,
     predict_compound,
 )
-from fofa.search.exact import affordable, amount, best_within, joint_front, pareto_front
 from fofa.search.pool import GroupResult, Pool, one_row
 from fofa.search.problem import Problem, Target
 

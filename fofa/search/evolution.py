@@ -10,7 +10,7 @@ cheapest architecture until they are, later ones are drawn in surplus and droppe
 not, or where they were scored before. Every generation is scored, the last one included.
 
 Evolution finds the region quickly and the last tenths slowly, so local searches from the best
-architectures of each resolution end it (`fofa.search.local`).
+architectures of each resolution end it (`fofa.search.local_search`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from fofa.errors import UserError
 from fofa.search.constraints import Constraint, Found, Score, cheapest_within, within_limits
-from fofa.search.local import race
+from fofa.search.local_search import race
 from fofa.space.encoding import ABSENT, NUM_CHOICES, NUM_SLOTS, Population
 from fofa.space.network import MAX_DEPTH
 from fofa.space.subnet import DEPTHS, NUM_STAGES

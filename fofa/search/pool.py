@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fofa.search.candidates import Candidates
+from fofa.search.pairing import Candidates
 
 Pool = tuple[Candidates, ...]
 """Candidates for each target of a group, of the same architectures row by row; one element without

@@ -20,8 +20,8 @@ from fofa.space import DEPTHS, EXPANDS, BlockChoice, Subnet
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.elastic import Normalise, run_head, run_mbconv, run_stem, shared_norm
 from fofa.supernet.kernels import KernelTransform, shrink
-from fofa.supernet.plain import Blocks, PlainNetwork
-from fofa.supernet.tree import Node, Step, path, prefix_tree, walk
+from fofa.supernet.network import Blocks, PlainNetwork
+from fofa.supernet.prefix_tree import Node, Step, path, prefix_tree, walk
 
 
 class Supernet(Blocks):

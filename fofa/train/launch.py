@@ -16,16 +16,16 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from fofa.data import DataSource, open_data
-from fofa.data.augment import Augmentation
+from fofa.data.augmentation import Augmentation
+from fofa.distributed import Processes, WorkerLostError, connected, find_place
 from fofa.errors import UserError
 from fofa.files import explain, remove_leftovers
 from fofa.presets import Preset, get_preset
+from fofa.progress import duration
 from fofa.recipes import get_recipe
 from fofa.runs import RECORD_NAME, RunRecord
 from fofa.space import check_resolutions
 from fofa.train.checkpoint import CHECKPOINT_PATH
-from fofa.train.processes import Processes, WorkerLostError, connected, find_place
-from fofa.train.progress import duration
 from fofa.train.settings import SETTINGS_NAME, TrainSettings
 from fofa.train.trainer import DivergedError, Habits, Trainer
 

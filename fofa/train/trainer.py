@@ -16,12 +16,14 @@ from torch.optim import SGD
 
 from fofa.accuracy import ProxyRecord
 from fofa.data import DataSource, TrainOrder
+from fofa.distributed import Processes
 from fofa.errors import UserError
+from fofa.progress import StepProgress, duration
 from fofa.recipes import Recipe
 from fofa.runs import RECORD_NAME, WEIGHTS_NAME, RunRecord
 from fofa.seeds import mix
 from fofa.space.network import stage_sizes
-from fofa.supernet.sorting import sort_channels
+from fofa.supernet.channel_sorting import sort_channels
 from fofa.supernet.weights import check_state, save_weights
 from fofa.train.checkpoint import (
     Checkpoint,
@@ -31,11 +33,9 @@ from fofa.train.checkpoint import (
     save_checkpoint,
 )
 from fofa.train.log import RunLog
-from fofa.train.meter import CostMeter, peak_memory_bytes
+from fofa.train.metrics import CostMeter, peak_memory_bytes
 from fofa.train.optimizer import get_momentum, make_optimizer, set_learning_rate, set_momentum
-from fofa.train.plan import PhasePlan, TrainPlan
-from fofa.train.processes import Processes
-from fofa.train.progress import StepProgress, duration
+from fofa.train.schedule import PhasePlan, TrainPlan
 from fofa.train.settings import TrainSettings
 from fofa.train.start import fresh_supernet
 from fofa.train.step import backward_one_at_a_time, backward_shared

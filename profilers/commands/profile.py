@@ -16,18 +16,18 @@ from fofa.files import check_replaceable, write_text
 from fofa.latency import Lut, Stability
 from fofa.space import DEFAULT_RESOLUTIONS, NetworkConfig, SearchSpace, SpaceKind, check_resolutions
 from profilers import registry
-from profilers.agreement import Agreement
-from profilers.agreement import compare as tables_agree
-from profilers.build import LutRequest, import_table, measure_lut
 from profilers.commands import show
 from profilers.commands.progress import progress_bar
-from profilers.devices import DEVICES, find_device
-from profilers.environment import capture_environment
-from profilers.instruments import Instruments
-from profilers.network_timing import NetworkTiming, architecture_of, time_network
+from profilers.hardware.devices import DEVICES, find_device
+from profilers.hardware.environment import capture_environment
+from profilers.measuring.instruments import Instruments
+from profilers.measuring.network_timing import NetworkTiming, architecture_of, time_network
+from profilers.measuring.presence import Presence
+from profilers.measuring.settings import DEFAULT_BUDGET_SECONDS, MeasureSettings
 from profilers.plugin import MeasuringPlugin, Plugin, PluginOptions, TablePlugin
-from profilers.presence import Presence
-from profilers.settings import DEFAULT_BUDGET_SECONDS, MeasureSettings
+from profilers.tables.agreement import Agreement
+from profilers.tables.agreement import compare as tables_agree
+from profilers.tables.build import LutRequest, import_table, measure_lut
 
 DEFAULT_NETWORK_DEVICE = "cpu"
 NAME = "fofa-profile"

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fofa.latency import Lut, Stability
-from profilers.agreement import Agreement
-from profilers.devices import Device
-from profilers.network_timing import NetworkTiming
+from profilers.hardware.devices import Device
+from profilers.measuring.network_timing import NetworkTiming
 from profilers.registry import PluginStatus
+from profilers.tables.agreement import Agreement
 
 
 def table(lut: Lut, out: Path, compared: Agreement | None = None, *, as_json: bool) -> None:

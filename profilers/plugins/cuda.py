@@ -15,7 +15,7 @@ from typing import Any
 from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
 from fofa.space import BlockSpec
-from profilers.cuda_device import CudaDevice, GpuOptions, gpu_availability, open_gpu
+from profilers.hardware.cuda import CudaDevice, GpuOptions, gpu_availability, open_gpu
 from profilers.plugin import Availability, MeasuringPlugin, PluginOptions, Runner, Session
 
 
@@ -65,7 +65,7 @@ class CudaSession(Session):
     def lower(self, blocks: Sequence[BlockSpec]) -> Runner:
         import torch
 
-        from profilers.torch_blocks import TORCH_DTYPES, build_module
+        from fofa.runtime.torch_graph import TORCH_DTYPES, build_module
 
         dtype, layout = TORCH_DTYPES[self._options.dtype], torch.channels_last
         with self._device.use():

@@ -20,8 +20,7 @@ from onnx import numpy_helper
 
 from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
-from fofa.space import BlockSpec
-from profilers.onnx_graph import (
+from fofa.runtime.graph import (
     ELEMENT_TYPES,
     INPUT_NAME,
     OUTPUT_NAME,
@@ -30,6 +29,7 @@ from profilers.onnx_graph import (
     output_shape,
     random_input,
 )
+from fofa.space import BlockSpec
 from profilers.plugin import (
     Availability,
     MeasuringPlugin,

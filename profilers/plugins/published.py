@@ -12,8 +12,8 @@ from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
 from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
 from fofa.space import NetworkConfig, SearchSpace
-from profilers.ofa_yaml import OfaTable, read_tables
 from profilers.plugin import Availability, PluginOptions, TablePlugin
+from profilers.tables.ofa_yaml import OfaTable, read_tables
 
 
 class PublishedPlugin(TablePlugin):

@@ -16,8 +16,8 @@ from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
 from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
 from fofa.space import BlockSpec, NetworkConfig, SearchSpace
-from profilers.hardware import Dtype, Hardware, find_hardware
-from profilers.kernels import Kernel, block_kernels
+from profilers.hardware.kernels import Kernel, block_kernels
+from profilers.hardware.peak_rates import Dtype, Hardware, find_hardware
 from profilers.plugin import Availability, PluginOptions, TablePlugin
 
 BYTES = {"fp32": 4, "fp16": 2}

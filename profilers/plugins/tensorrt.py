@@ -13,12 +13,8 @@ from typing import Any
 
 from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
-from fofa.space import BlockSpec
-from profilers.cuda_device import CudaDevice, GpuOptions, gpu_availability, open_gpu
-from profilers.engine_cache import EngineCache, cache_folder, engine_key
-from profilers.onnx_graph import build_model
-from profilers.plugin import Availability, MeasuringPlugin, PluginOptions, Runner, Session
-from profilers.tensorrt_engines import (
+from fofa.runtime.graph import build_model
+from fofa.runtime.tensorrt import (
     INSTALL_HINT,
     TensorRt,
     build_engine,
@@ -26,6 +22,10 @@ from profilers.tensorrt_engines import (
     last_message,
     load_tensorrt,
 )
+from fofa.space import BlockSpec
+from profilers.hardware.cuda import CudaDevice, GpuOptions, gpu_availability, open_gpu
+from profilers.plugin import Availability, MeasuringPlugin, PluginOptions, Runner, Session
+from profilers.plugins.engine_cache import EngineCache, cache_folder, engine_key
 
 
 class TensorRtPlugin(MeasuringPlugin):

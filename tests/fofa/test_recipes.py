@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fofa.errors import UserError
 from fofa.recipes import LARGEST, LARGEST_7X7, RECIPES, SMALLEST, Phase, get_recipe
-from fofa.train.plan import TrainPlan
+from fofa.train.schedule import TrainPlan
 
 EPOCHS = {
     "ofa": 605,

@@ -5,9 +5,9 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from fofa.errors import UserError
+from profilers.measuring.simulation import SimulatedPlugin
 from profilers.plugin import ENTRY_POINT_GROUP
 from profilers.registry import installed, list_plugins, load_plugin
-from profilers.simulation import SimulatedPlugin
 
 
 class RaisingPlugin(SimulatedPlugin):
@@ -53,7 +53,8 @@ def test_an_unknown_plugin_is_an_error_that_lists_those_that_exist():
 
 def test_classes_and_objects_are_both_taken():
     assert isinstance(
-        load_plugin("s", points(s="profilers.simulation:SimulatedPlugin")), SimulatedPlugin
+        load_plugin("s", points(s="profilers.measuring.simulation:SimulatedPlugin")),
+        SimulatedPlugin,
     )
 
 

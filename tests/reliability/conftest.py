@@ -165,7 +165,7 @@ import time
 from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
 from profilers.plugin import Availability, MeasuringPlugin, Session
-from profilers.simulation import SimulatedDevice
+from profilers.measuring.simulation import SimulatedDevice
 
 class Runner:
     def __init__(self, latency_ms):

@@ -21,10 +21,10 @@ PRELOADED = (
     "fofa.evaluate.table",
     "torch._dynamo",
     "fofa.commands.search",
-    "fofa.export.deliver",
+    "fofa.export.exporter",
     "fofa.predictor.training",
-    "profilers.build",
-    "bench.build",
+    "profilers.tables.build",
+    "bench.tables.build",
 )
 FEWER_SHAPES = {"NUM_TRAIN": 40, "NUM_TEST": 50}
 """Drawing all the pictures of `shapes` would take longer than all else that these tests do."""

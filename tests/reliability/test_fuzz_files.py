@@ -32,28 +32,28 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from bench.collect import collect
 from bench.gate.baseline import Baseline
 from bench.gate.compare import compare
+from bench.tables.collect import collect
 from fofa.accuracy import AccuracyTable, SpaceRecord
 from fofa.data import open_data
 from fofa.errors import UserError
-from fofa.evaluate.partial import PartialRecord, read_partial, write_partial
+from fofa.evaluate.checkpoint import PartialRecord, read_partial, write_partial
 from fofa.latency import Lut
 from fofa.predictor.features import BLOCK_FEATURES
 from fofa.predictor.model import Predictor, PredictorRecord, load_predictor
 from fofa.runs import RECORD_NAME, WEIGHTS_NAME, Run, RunRecord
-from fofa.search.candidates import pair, pair_predictor, predict_compound
+from fofa.search.pairing import pair, pair_predictor, predict_compound
 from fofa.space import NetworkConfig, SearchSpace, parse_architecture
 from fofa.supernet.config import SupernetConfig
-from fofa.supernet.legacy import read_checkpoint
+from fofa.supernet.foreign import read_checkpoint
 from fofa.supernet.model import Supernet
 from fofa.supernet.weights import check_state, load_supernet, load_weights, save_weights
 from fofa.train.checkpoint import Checkpoint, CheckpointState, load_checkpoint, save_checkpoint
 from fofa.train.settings import TrainSettings
-from profilers.measure import evaluate
-from profilers.ofa_yaml import layer_names, parse_table
-from profilers.samples import PartialFile, Round, SchedulePlan, Visit
+from profilers.measuring.measurement import evaluate
+from profilers.measuring.samples import PartialFile, Round, SchedulePlan, Visit
+from profilers.tables.ofa_yaml import layer_names, parse_table
 
 FEW, MANY = 25, 2000
 SLOW = (pytest.mark.slow, pytest.mark.timeout(3600))

@@ -21,7 +21,7 @@ import typer
 
 from fofa.runs import RECORD_NAME, WEIGHTS_NAME, Run, RunRecord
 from fofa.supernet.config import SupernetConfig
-from fofa.supernet.legacy import legacy_names
+from fofa.supernet.foreign import legacy_names
 from fofa.supernet.model import Supernet
 from fofa.supernet.weights import save_weights
 

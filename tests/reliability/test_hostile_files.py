@@ -22,10 +22,10 @@ from fofa.data.download import unpack_npm
 from fofa.errors import UserError
 from fofa.predictor.model import load_predictor
 from fofa.runs import WEIGHTS_NAME, Run, RunRecord
-from fofa.supernet.legacy import read_checkpoint
+from fofa.supernet.foreign import read_checkpoint
 from fofa.supernet.weights import load_supernet
 from fofa.train.checkpoint import CHECKPOINT_PATH, load_checkpoint
-from profilers.ofa_yaml import read_tables
+from profilers.tables.ofa_yaml import read_tables
 
 
 class Bomb:

@@ -24,7 +24,7 @@ from fofa.runs import RECORD_NAME, Run, RunRecord
 from fofa.supernet.weights import load_supernet
 from fofa.train.checkpoint import load_checkpoint
 from fofa.train.settings import TrainSettings
-from profilers.samples import read_samples
+from profilers.measuring.samples import read_samples
 
 FEW = 3
 MANY = 20

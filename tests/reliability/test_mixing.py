@@ -1,6 +1,6 @@
 """Tables that were not made for each other are refused, naming both; the exceptions are announced.
 
-The rules are in `fofa/search/candidates.py`; here they are seen through the programs.
+The rules are in `fofa/search/pairing.py`; here they are seen through the programs.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import bench
 import fofa
 import profilers
 from fofa.errors import UserError
-from fofa.evaluate.partial import read_partial
+from fofa.evaluate.checkpoint import read_partial
 from fofa.files import FileModel
 from fofa.predictor.model import load_predictor
 from fofa.train.checkpoint import CHECKPOINT_PATH, load_checkpoint

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import paper
-from bench.collect import Collection, collect
-from bench.constraints import Constraints
 from bench.figures.pareto import pareto_figure
 from bench.figures.schedules import schedules_figure
 from bench.figures.style import INK, Figure, recipe_colour
 from bench.figures.tradeoff import tradeoff_figure
-from bench.latency_table import pair_device
+from bench.tables import paper
+from bench.tables.collect import Collection, collect
+from bench.tables.latency import pair_device
+from bench.tables.limits import Constraints
 from fofa.recipes import RECIPES
 
 SVG = "{http://www.w3.org/2000/svg}"

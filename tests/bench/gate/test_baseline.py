@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.collect import AccuracySource, Collection, LutSource
-from bench.constraints import Constraints
 from bench.gate.baseline import Baseline, Tolerance, lut_error_percent, make_baseline
 from bench.gate.compare import compare
+from bench.tables.collect import AccuracySource, Collection, LutSource
+from bench.tables.limits import Constraints
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
 from fofa.latency import Lut

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.collect import AccuracySource, Collection, LutSource
-from bench.constraints import Constraints
 from bench.gate.baseline import Baseline, Tolerance, make_baseline
 from bench.gate.compare import Outcome, Status, compare, exit_code, latency_allowance
+from bench.tables.collect import AccuracySource, Collection, LutSource
+from bench.tables.limits import Constraints
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
 from fofa.latency import Lut
-from fofa.search.candidates import pair
+from fofa.search.pairing import pair
 
 REUSED = settings(
     max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None

@@ -13,7 +13,7 @@ from fofa.accuracy import AccuracyTable
 from fofa.commands import evaluate, import_checkpoint
 from fofa.runs import Run
 from fofa.supernet.config import SupernetConfig
-from fofa.supernet.legacy import legacy_names
+from fofa.supernet.foreign import legacy_names
 from fofa.supernet.model import Supernet
 from fofa.supernet.weights import load_supernet
 

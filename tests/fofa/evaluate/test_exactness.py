@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from fofa.data import Batch, open_data
 from fofa.errors import UserError
+from fofa.evaluate.batchnorm import Layout, Moments, Statistics
 from fofa.evaluate.calibrate import calibrate
 from fofa.evaluate.passes import count_batch, count_correct, observe_batch
-from fofa.evaluate.statistics import Layout, Moments, Statistics
 from fofa.space import Architecture, Subnet, compound_subnets, sample_elastic
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
-from fofa.supernet.plain import PlainNetwork
-from fofa.supernet.tree import prefix_tree, walk
+from fofa.supernet.network import PlainNetwork
+from fofa.supernet.prefix_tree import prefix_tree, walk
 
 
 def recalibrate_plainly(network: PlainNetwork, batches: Iterable[Batch]) -> None:

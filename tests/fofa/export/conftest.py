@@ -11,7 +11,7 @@ from fofa.runs import Run
 from fofa.space import Architecture, parse_architecture
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
-from fofa.supernet.plain import PlainNetwork
+from fofa.supernet.network import PlainNetwork
 from fofa.supernet.weights import load_supernet
 
 

@@ -23,7 +23,7 @@ from fofa.space import (
 )
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
-from fofa.supernet.plain import PlainNetwork
+from fofa.supernet.network import PlainNetwork
 
 MakeSupernet = Callable[..., Supernet]
 LARGEST, SMALLEST = Subnet.compound((4,) * 5), Subnet.compound((2,) * 5)

@@ -12,11 +12,12 @@ import pytest
 import torch
 from rich.console import Console
 
+from fofa import distributed as processes
 from fofa.errors import UserError
 from fofa.presets import PRESETS
 from fofa.recipes import RECIPES
 from fofa.runs import Run
-from fofa.train import processes, trainer
+from fofa.train import trainer
 from fofa.train.launch import LaunchOptions, launch
 
 Start = Callable[..., tuple[int, str]]

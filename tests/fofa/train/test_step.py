@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from fofa.recipes import RECIPES, get_recipe
 from fofa.train.losses import distillation_loss, label_loss, step_losses, subnet_loss
 from fofa.train.optimizer import get_momentum, make_optimizer, set_learning_rate, set_momentum
-from fofa.train.plan import TrainPlan
+from fofa.train.schedule import TrainPlan
 from fofa.train.start import fresh_supernet
 from fofa.train.step import backward_one_at_a_time, backward_shared
 

@@ -12,9 +12,9 @@ import onnx
 import pytest
 
 from fofa.latency import Lut
+from fofa.runtime.graph import build_model
 from fofa.space import NetworkConfig, network_blocks, parse_subnet
-from profilers.onnx_graph import build_model
-from profilers.samples import partial_path
+from profilers.measuring.samples import partial_path
 
 COMMAND = [sys.executable, "-m", "profilers.commands.profile"]
 TINY = ["--resolutions", "32", "--width-mult", "0.25", "--num-classes", "10"]

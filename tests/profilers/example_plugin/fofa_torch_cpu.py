@@ -44,7 +44,7 @@ class TorchCpuSession(Session):
         )
 
     def lower(self, blocks):
-        from profilers.torch_blocks import build_module
+        from fofa.runtime.torch_graph import build_module
 
         first = blocks[0]
         shape = (self.batch_size, first.in_channels, first.in_size, first.in_size)

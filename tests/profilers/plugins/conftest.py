@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from fofa.space import NetworkConfig, SearchSpace
-from profilers.ofa_yaml import layer_names
+from profilers.tables.ofa_yaml import layer_names
 
 NOTE10 = Path(__file__).resolve().parents[4] / "shared" / "data" / "note10"
 

@@ -10,8 +10,8 @@ import torch
 
 from fofa.errors import UserError
 from fofa.space import NetworkConfig, SearchSpace, architecture_blocks, parse_architecture
-from profilers import nvml
-from profilers.cuda_device import GpuOptions
+from profilers.hardware import nvml
+from profilers.hardware.cuda import GpuOptions
 from profilers.plugin import PluginOptions
 from profilers.plugins.cuda import PLUGIN, CudaRunner, CudaSession
 

@@ -4,8 +4,8 @@ import onnx
 import pytest
 
 from fofa.errors import UserError
+from fofa.runtime.graph import build_model
 from fofa.space import NetworkConfig, Subnet, network_blocks
-from profilers.onnx_graph import build_model
 from profilers.plugin import PluginOptions
 from profilers.plugins.onnxruntime import PLUGIN
 

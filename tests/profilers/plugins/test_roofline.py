@@ -8,9 +8,9 @@ import pytest
 from fofa.errors import UserError
 from fofa.latency import Lut, required_keys
 from fofa.space import NetworkConfig, SearchSpace, block_macs
-from profilers.devices import find_device
-from profilers.hardware import find_hardware, known_hardware
-from profilers.kernels import Kernel, block_kernels
+from profilers.hardware.devices import find_device
+from profilers.hardware.kernels import Kernel, block_kernels
+from profilers.hardware.peak_rates import find_hardware, known_hardware
 from profilers.plugin import PluginOptions
 from profilers.plugins.roofline import EFFICIENCY, PLUGIN, Roofline
 

@@ -12,14 +12,15 @@ import pytest
 import torch
 
 from fofa.errors import UserError
+from fofa.runtime import tensorrt as tensorrt_engines
+from fofa.runtime.graph import build_model
+from fofa.runtime.tensorrt import TensorRt, load_tensorrt
 from fofa.space import NetworkConfig, architecture_blocks, parse_architecture
-from profilers import nvml, tensorrt_engines
-from profilers.cuda_device import GpuOptions
-from profilers.engine_cache import EngineCache
-from profilers.onnx_graph import build_model
+from profilers.hardware import nvml
+from profilers.hardware.cuda import GpuOptions
 from profilers.plugin import PluginOptions
+from profilers.plugins.engine_cache import EngineCache
 from profilers.plugins.tensorrt import PLUGIN, TensorRtRunner, TensorRtSession
-from profilers.tensorrt_engines import TensorRt, load_tensorrt
 
 CONFIG = NetworkConfig(width_mult=0.25, num_classes=10)
 BLOCKS = architecture_blocks(parse_architecture("22222@32"), CONFIG)

@@ -1,0 +1,1 @@
+"""Reports: captions, sources, and how tables and figures become files."""

@@ -1,0 +1,1 @@
+"""The paper's tables: what is read, and what each table says."""

@@ -1,0 +1,214 @@
+"""What the bench works on: the accuracy tables and latency tables of folders and of the caller.
+
+A file that is named on the command line takes the place of the folder's file of the same recipe and
+seed, or of the same device. Accuracy tables of different settings (data, images, space) are kept
+apart: they are never rows of one table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.tables import paper
+from fofa.accuracy import AccuracyTable
+from fofa.errors import UserError
+from fofa.files import read_json
+from fofa.latency import Lut
+
+
+class Setting(BaseModel):
+    """What accuracy tables must share to be rows of one table, or to be compared in a gate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    preset: str | None
+    width_mult: float
+    resolutions: tuple[int, ...]
+    split: str
+    test_images: int
+
+    @classmethod
+    def of(cls, table: AccuracyTable) -> Setting:
+        """The setting of an accuracy table."""
+        return cls(
+            dataset=table.dataset,
+            preset=table.preset,
+            width_mult=table.space.width_mult,
+            resolutions=tuple(sorted(table.space.resolutions)),
+            split=table.evaluation.split,
+            test_images=table.evaluation.test_images,
+        )
+
+    @property
+    def name(self) -> str:
+        """Short, for headings."""
+        return self.dataset if self.preset is None else f"{self.dataset}, preset {self.preset}"
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracySource:
+    """An accuracy table and its file; `named`: by the caller, not found in a folder."""
+
+    path: Path
+    table: AccuracyTable
+    named: bool = False
+
+    @property
+    def identity(self) -> tuple[str, int]:
+        """Recipe and seed; of two files with the same, the one named by the caller counts."""
+        return self.table.recipe, self.table.training.seed
+
+    @property
+    def setting(self) -> Setting:
+        """The setting that its numbers are of."""
+        return Setting.of(self.table)
+
+    @property
+    def anchor(self) -> str:
+        """Where the report describes it."""
+        return f"accuracy-{slug(self.path.stem)}"
+
+
+@dataclass(frozen=True, slots=True)
+class LutSource:
+    """A latency table and its file; `named`: by the caller, not found in a folder."""
+
+    path: Path
+    lut: Lut
+    named: bool = False
+
+    @property
+    def device(self) -> str:
+        """The name that the table was asked for under."""
+        return self.lut.device.requested
+
+    @property
+    def anchor(self) -> str:
+        """Where the report describes it."""
+        return f"lut-{slug(self.path.stem)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Everything that was read, and where it was looked for."""
+
+    accuracy: tuple[AccuracySource, ...]
+    luts: tuple[LutSource, ...]
+    accuracy_dir: Path
+    luts_dir: Path
+
+    @property
+    def settings(self) -> list[Setting]:
+        """The settings present, in the order of their first file."""
+        return list(dict.fromkeys(source.setting for source in self.accuracy))
+
+    def of_setting(self, setting: Setting) -> list[AccuracySource]:
+        """The accuracy tables of one setting, in the paper's order of methods, then by seed."""
+        chosen = [source for source in self.accuracy if source.setting == setting]
+        return sorted(chosen, key=lambda s: (*paper.recipe_order(s.table.recipe), s.identity[1]))
+
+    def of_device(self, device: str) -> list[LutSource]:
+        """The latency tables that were asked for as `device`."""
+        return [source for source in self.luts if source.device == device]
+
+    def other_luts(self) -> list[LutSource]:
+        """Latency tables of devices that are not in the paper."""
+        return [source for source in self.luts if paper.device(source.device) is None]
+
+
+def collect(
+    *,
+    accuracy_dir: Path,
+    luts_dir: Path,
+    accuracy: Sequence[Path] = (),
+    luts: Sequence[Path] = (),
+) -> Collection:
+    """Read the two folders (a missing one counts as empty) and the files named beside them.
+
+    Raises:
+        UserError: if a file cannot be read or holds something else than it should.
+    """
+    named_tables = [
+        AccuracySource(path, AccuracyTable.read(path), named=True) for path in _unique(accuracy)
+    ]
+    found_tables = [
+        AccuracySource(path, AccuracyTable.read(path))
+        for path in _files(accuracy_dir, AccuracyTable.SCHEMA, accuracy)
+    ]
+    taken = {(*source.identity, source.setting.dataset) for source in named_tables}
+    kept = [s for s in found_tables if (*s.identity, s.setting.dataset) not in taken]
+    _refuse_doubles(kept + named_tables)
+    named_luts = [LutSource(path, Lut.read(path), named=True) for path in _unique(luts)]
+    found_luts = [LutSource(path, Lut.read(path)) for path in _files(luts_dir, Lut.SCHEMA, luts)]
+    devices = {source.device for source in named_luts}
+    return Collection(
+        accuracy=tuple(kept + named_tables),
+        luts=tuple([s for s in found_luts if s.device not in devices] + named_luts),
+        accuracy_dir=accuracy_dir,
+        luts_dir=luts_dir,
+    )
+
+
+def _refuse_doubles(sources: Sequence[AccuracySource]) -> None:
+    """Two tables of one supernet would be taken for two seeds."""
+    seen: dict[tuple[str, int, Setting], Path] = {}
+    for source in sources:
+        key = (*source.identity, source.setting)
+        if key in seen:
+            raise UserError(
+                f"{seen[key]} and {source.path}: both are of {source.table.recipe} seed "
+                f"{source.table.training.seed} on the same data; keep one"
+            )
+        seen[key] = source.path
+
+
+def require_accuracy(collection: Collection) -> None:
+    """Raises: UserError if there is no accuracy table at all, saying how to make one."""
+    if not collection.accuracy:
+        raise UserError(
+            f"{collection.accuracy_dir}: no accuracy table there and none named; make one with "
+            f"fofa-eval RUN --out {collection.accuracy_dir / 'NAME.json'}"
+        )
+
+
+def slug(text: str) -> str:
+    """`text` as part of a file name or an HTML id."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "table"
+
+
+def _files(folder: Path, schema: str, named: Iterable[Path]) -> list[Path]:
+    """JSON files of `folder` in the order of their names, without those named by the caller.
+
+    Side files of another schema of ours and JSON schemas are passed over; anything else is read,
+    so that a damaged table is an error and not a missing row.
+    """
+    skipped = {path.resolve() for path in named}
+    chosen = []
+    for path in sorted(folder.glob("*.json")):
+        if path.name.startswith(".") or path.resolve() in skipped:
+            continue
+        data = read_json(path)
+        if isinstance(data, dict):
+            kind = str(data.get("schema", ""))
+            if "$schema" in data or (kind.startswith("fofa.") and not _is_kind(kind, schema)):
+                continue
+        chosen.append(path)
+    return chosen
+
+
+def _is_kind(kind: str, schema: str) -> bool:
+    return kind.partition("/")[0] == schema
+
+
+T = TypeVar("T")
+
+
+def _unique(items: Iterable[T]) -> list[T]:
+    return list(dict.fromkeys(items))

@@ -1,0 +1,1 @@
+"""How fast and how right fofa is; not installed. See CONTRIBUTING.md."""

@@ -1,0 +1,36 @@
+"""Folding BatchNorm into the convolution before it, which every deployed network does."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from fofa.supernet.layers import Head, MBConv, Stem
+from fofa.supernet.network import PlainNetwork
+
+NORMS: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
+    Stem: (("conv", "bn"),),
+    MBConv: (("expand", "expand_bn"), ("depthwise", "depthwise_bn"), ("project", "project_bn")),
+    Head: (("expand", "expand_bn"),),
+}
+"""Names of each block's convolutions with the norms that follow them."""
+
+
+def folded(network: PlainNetwork) -> PlainNetwork:
+    """A copy in evaluation mode without BatchNorm; the same function, up to rounding.
+
+    Dropout, which does nothing in evaluation, becomes the identity.
+    """
+    out = copy.deepcopy(network).cpu().float().eval()
+    for module in list(out.modules()):
+        for conv_name, norm_name in NORMS.get(type(module), ()):
+            conv, norm = getattr(module, conv_name), getattr(module, norm_name)
+            if conv is not None:
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+    out.head.dropout = nn.Identity()  # type: ignore[assignment]
+    for parameter in out.parameters():
+        parameter.requires_grad_(False)
+    return out

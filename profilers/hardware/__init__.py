@@ -1,0 +1,1 @@
+"""Hardware: named devices, what a machine is, NVML, peak rates."""

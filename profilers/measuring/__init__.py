@@ -1,0 +1,1 @@
+"""The measurement core: rounds, warm-up, drift, interference, stability, statistics, samples."""

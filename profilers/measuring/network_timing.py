@@ -1,0 +1,141 @@
+"""Timing one exported network with the care that a table gets.
+
+The network is loaded twice and timed as two entries, in interleaved rounds with the canary; what
+the two differ by is the noise of the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fofa.errors import UserError
+from fofa.latency import Lut, ProtocolRecord, Stability
+from fofa.space import Architecture, NetworkConfig, parse_architecture
+from profilers.measuring.instruments import Instruments
+from profilers.measuring.measurement import measure
+from profilers.measuring.settings import MeasureSettings
+from profilers.measuring.stability import judge
+from profilers.measuring.workload import Item, Workload, canary_item
+from profilers.plugin import Session
+from profilers.tables.validate import noise_percent
+
+CANARY_RESOLUTION = 160
+METADATA_KEY = "architecture"
+COMPARED = ("plugin", "runtime", "dtype", "batch_size", "threads")
+COMPARED_OPTIONS = ("l2", "cuda_graphs")
+"""Options of the GPU plugins that change a latency; compared where the plugin is the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkTiming:
+    """Measured latency of one network, and what a table predicts for it.
+
+    Attributes:
+        latency_ms: of a batch, at the median speed of the machine.
+        mad_ms: median absolute deviation of the visits.
+        noise_percent: difference between two separate loads of the same file.
+        predicted_ms, error_percent: of the table; None without one. The error is signed: positive
+            where the table says more than was measured.
+        differences: in how the table was measured, in words.
+    """
+
+    network: str
+    latency_ms: float
+    mad_ms: float
+    samples: int
+    noise_percent: float
+    stability: Stability
+    protocol: ProtocolRecord
+    architecture: Architecture | None = None
+    predicted_ms: float | None = None
+    error_percent: float | None = None
+    differences: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `--json` prints them."""
+        return {
+            "network": self.network,
+            "architecture": self.architecture.name if self.architecture else None,
+            "method": "measured",
+            "latency_ms": self.latency_ms,
+            "mad_ms": self.mad_ms,
+            "samples": self.samples,
+            "noise_percent": self.noise_percent,
+            "predicted_ms": self.predicted_ms,
+            "error_percent": self.error_percent,
+            "differences": list(self.differences),
+            "stability": self.stability.model_dump(),
+            "protocol": self.protocol.model_dump(),
+        }
+
+
+def time_network(
+    session: Session,
+    network: Path,
+    settings: MeasureSettings,
+    instruments: Instruments,
+    *,
+    lut: Lut | None = None,
+    architecture: Architecture | None = None,
+) -> NetworkTiming:
+    """Time the network in the file `network` and compare it with `lut`.
+
+    Args:
+        architecture: what the file holds, if it is to be looked up in `lut`.
+
+    Raises:
+        UserError: if the file is no network of this runtime, or the table lacks a block of it.
+    """
+    predicted = lut.latency_ms(architecture) if lut and architecture else None
+    items = tuple(Item(name, "file", 0, (), file=network) for name in ("network", "network again"))
+    workload = Workload(canary_item(CANARY_RESOLUTION, NetworkConfig()), items)
+    measurement = measure(session, workload, settings, instruments)
+    first, second = (measurement.summaries[item.name] for item in items)
+    latency = (first.median_ms + second.median_ms) / 2
+    noise = noise_percent([(first.median_ms, second.median_ms)])
+    return NetworkTiming(
+        network=network.name,
+        latency_ms=latency,
+        mad_ms=max(first.mad_ms, second.mad_ms),
+        samples=first.samples + second.samples,
+        noise_percent=noise,
+        stability=judge(measurement.used, measurement.drift, [first, second], noise),
+        protocol=session.protocol,
+        architecture=architecture,
+        predicted_ms=predicted,
+        error_percent=None if predicted is None else 100 * (predicted / latency - 1),
+        differences=protocol_differences(lut, session.protocol) if lut else (),
+    )
+
+
+def protocol_differences(lut: Lut, protocol: ProtocolRecord) -> tuple[str, ...]:
+    """In what the table was measured differently from now, in words."""
+    before, now = lut.protocol.model_dump(), protocol.model_dump()
+    names = COMPARED + (COMPARED_OPTIONS if before["plugin"] == now["plugin"] else ())
+    return tuple(
+        f"{name.replace('_', ' ')} {before.get(name)} in the table, {now.get(name)} now"
+        for name in names
+        if before.get(name) != now.get(name)
+    )
+
+
+def architecture_of(network: Path, named: str | None) -> Architecture | None:
+    """The architecture called `named`, or else the one that the file says it holds.
+
+    Exported networks carry their name as the metadata entry `architecture`.
+
+    Raises:
+        UserError: if the name is wrong or the file cannot be read.
+    """
+    if named is not None:
+        return parse_architecture(named)
+    import onnx
+
+    try:
+        model = onnx.load(network, load_external_data=False)
+    except Exception as error:  # protobuf and the operating system each raise their own
+        raise UserError(f"{network}: no readable ONNX file: {error}") from None
+    names = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
+    return parse_architecture(names[0]) if names else None

@@ -1,0 +1,1 @@
+"""Latency tables: built from a measurement, calibrated, validated, compared."""

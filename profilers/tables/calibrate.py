@@ -1,0 +1,136 @@
+"""From times of single blocks and of a few whole networks to the values of a table.
+
+A block alone is not a block in a network: its input does not come warm out of the caches, layouts
+change at the borders of the graph, operators of neighbours are not fused. Whole networks of each
+resolution tell by how much. With y the time of a network, m the times of its blocks alone:
+
+    y = scale * sum(m_b * (1 + d_b)) + offset,    d_b ~ N(0, deviation^2)
+
+`scale` and `offset` are what all networks share; `d` is what single blocks deviate by, which is
+small, so that a handful of networks suffices for many blocks (ridge regression, in relative errors;
+outlying networks are weighted down by Huber's rule). How small, the networks say themselves: of a
+few values of `deviation` the one with the least leave-one-out error over all resolutions is taken.
+The table's entries are m_b * (1 + d_b).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fofa.latency import Calibration
+from fofa.space import BlockSpec
+from profilers.measuring.statistics import huber_weights
+
+DEVIATIONS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+"""Candidates for the standard deviation of a block's value within networks from its own."""
+OFFSET_DEVIATION = 0.1
+"""Prior standard deviation of the offset, in mean network times."""
+NETWORK_NOISE = 0.005
+"""Relative error with which a network's time is known; also the least scale of Huber's rule."""
+MAX_DEVIATION = 0.5
+"""A block's value never leaves its own time by more than this share, whatever networks say."""
+ITERATIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """What was measured at one resolution.
+
+    Attributes:
+        alone_ms: time of every unique block, run by itself.
+        networks: blocks and time in ms of each calibration network.
+    """
+
+    alone_ms: Mapping[BlockSpec, float]
+    networks: Sequence[tuple[Sequence[BlockSpec], float]]
+
+
+@dataclass(frozen=True, slots=True)
+class CalibratedBlocks:
+    """Values of the blocks of one resolution, all positive, and the correction of their sum."""
+
+    block_ms: dict[BlockSpec, float]
+    calibration: Calibration
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """Scale, offset (ms), deviation of each block, and leave-one-out errors of the networks."""
+
+    scale: float
+    offset: float
+    deviation: np.ndarray
+    left_out: np.ndarray
+
+
+def calibrate(timings: Mapping[int, Timings]) -> dict[int, CalibratedBlocks]:
+    """Fit the model above to the networks of each resolution."""
+    parts = {resolution: _parts(timing) for resolution, timing in timings.items()}
+    candidates = [
+        {resolution: _fit(*data, deviation) for resolution, data in parts.items()}
+        for deviation in DEVIATIONS
+    ]
+    best = min(candidates, key=_left_out_error)
+    return {
+        resolution: CalibratedBlocks(
+            block_ms={
+                block: float(ms * (1 + deviation))
+                for (block, ms), deviation in zip(
+                    timings[resolution].alone_ms.items(), fit.deviation, strict=True
+                )
+            },
+            calibration=Calibration(scale=fit.scale, offset_ms=fit.offset),
+        )
+        for resolution, fit in best.items()
+    }
+
+
+def _left_out_error(fits: Mapping[int, _Fit]) -> float:
+    """Mean size of the relative leave-one-out errors over all resolutions."""
+    return float(np.mean(np.abs(np.concatenate([fit.left_out for fit in fits.values()]))))
+
+
+def _parts(timings: Timings) -> tuple[np.ndarray, np.ndarray]:
+    """Time that each block contributes to each network if taken as alone (N, B), and the
+    networks' times (N,)."""
+    column = {block: index for index, block in enumerate(timings.alone_ms)}
+    counts = np.zeros((len(timings.networks), len(column)))
+    for row, (members, _) in enumerate(timings.networks):
+        for block, count in Counter(members).items():
+            counts[row, column[block]] = count
+    alone = np.array(list(timings.alone_ms.values()))
+    return counts * alone, np.array([ms for _, ms in timings.networks])
+
+
+def _fit(parts: np.ndarray, times: np.ndarray, block_deviation: float) -> _Fit:
+    """The fit with one prior; iterates Huber's weights."""
+    num_networks, num_blocks = parts.shape
+    plain_scale = float(np.median(times / parts.sum(axis=1)))
+    relative = parts / times[:, None]
+    # Unknowns: scale, offset, and plain_scale * d_b, linear in all of them. The scale is free.
+    design = np.column_stack([relative.sum(axis=1), 1 / times, relative])
+    prior = NETWORK_NOISE / np.array(
+        [OFFSET_DEVIATION * times.mean(), *[block_deviation * plain_scale] * num_blocks]
+    )
+    penalty = np.diag(np.concatenate([[0.0], prior]) ** 2)
+    weights = np.ones(num_networks)
+    for _ in range(ITERATIONS):
+        weighted = design * weights[:, None]
+        inverse = np.linalg.pinv(design.T @ weighted + penalty, hermitian=True)
+        solution = inverse @ weighted.sum(axis=0)
+        residuals = design @ solution - 1
+        leverage = weights * np.einsum("nf,fg,ng->n", design, inverse, design)
+        weights = huber_weights(residuals, NETWORK_NOISE)
+    left_out = residuals / np.maximum(1 - leverage, 1e-6)
+    scale = float(solution[0])
+    if scale <= 0:
+        # Times that have nothing to do with the blocks: no shape to be learned from them.
+        return _Fit(
+            plain_scale, 0.0, np.zeros(num_blocks), parts.sum(axis=1) * plain_scale / times - 1
+        )
+    deviation = np.clip(solution[2:] / scale, -MAX_DEVIATION, MAX_DEVIATION)
+    return _Fit(scale, float(solution[1]), deviation, left_out)

@@ -1,0 +1,117 @@
+"""The winner of a search, built and really timed here by the profiler's own program."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from fofa.errors import UserError
+from fofa.latency import Lut
+from fofa.runs import Run
+from fofa.search.problem import Problem, Target
+from fofa.search.solve import solve
+from fofa.space import parse_architecture
+from fofa.verify import verify
+
+
+@pytest.fixture
+def run(make_run, tmp_path) -> Run:
+    return make_run(tmp_path / "run")
+
+
+@pytest.fixture
+def row(make_lut, make_accuracy, tmp_path):
+    """The winner of a search with a made-up table, which is far from this machine's times."""
+    lut = make_lut(width_mult=0.25, resolutions=(24, 32))
+    lut.write(tmp_path / "lut.json")
+    accuracy = make_accuracy(width_mult=0.25, resolutions=(24, 32))
+    target = Target(name=str(tmp_path / "lut.json"), lut=lut, limit_ms=2.0)
+    return solve(Problem(accuracy=accuracy, targets=(target,))).results[0]
+
+
+def test_predicted_and_measured_side_by_side(row, run) -> None:
+    verdict = verify(row, run)
+    assert verdict.predicted_ms == row.latency_ms
+    assert verdict.measured_ms > 0
+    assert verdict.error_percent == pytest.approx(
+        100 * (verdict.predicted_ms / verdict.measured_ms - 1)
+    )
+    assert verdict.holds == (verdict.measured_ms <= 2.0)
+
+
+def fake_profile(monkeypatch, *, code: int = 0, out: str = "", err: str = "") -> None:
+    """Stand in for the timing process."""
+
+    def run_process(command, **_) -> subprocess.CompletedProcess[str]:
+        assert command[0] == sys.executable
+        return subprocess.CompletedProcess(command, code, out, err)
+
+    monkeypatch.setattr(subprocess, "run", run_process)
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({"code": 2, "err": "fofa-profile: no such runtime\n"}, "no such runtime"),
+        ({"code": 1}, "no reason"),
+        ({"out": "not JSON"}, "no usable result"),
+        ({"out": "{}"}, "no usable result"),
+        ({"out": "[]"}, "no usable result"),
+    ],
+)
+def test_a_timing_that_fails_is_one_line(row, run, monkeypatch, result, message) -> None:
+    fake_profile(monkeypatch, **result)
+    with pytest.raises(UserError, match=message):
+        verify(row, run)
+
+
+def test_verdict_and_warnings(row, run, monkeypatch) -> None:
+    fake_profile(
+        monkeypatch,
+        out='{"latency_ms": 4.0, "noise_percent": 1.0, "differences": ["threads 1 in the table, 2 '
+        'now"], "stability": {"stable": false, "reasons": ["other programs"]}}',
+    )
+    verdict = verify(replace(row, method="published"), run)
+    assert verdict.holds is False
+    assert verdict.measured_ms == 4.0
+    text = " ".join(verdict.warnings)
+    assert "threads 1 in the table" in text
+    assert "unstable: other programs" in text
+    assert "is published" in text
+    assert verify(replace(row, limit_ms=None), run).holds is None
+
+
+def test_other_classes_than_the_tables_are_said(row, run, monkeypatch, tmp_path) -> None:
+    lut = Lut.read(tmp_path / "lut.json")
+    entries = [
+        entry.model_copy(update={"shape": {"num_classes": 1000}})
+        if entry.position == "head"
+        else entry
+        for entry in lut.entries
+    ]
+    lut.model_copy(update={"entries": entries}).write(tmp_path / "lut.json")
+    fake_profile(
+        monkeypatch,
+        out='{"latency_ms": 1.0, "noise_percent": 1.0, "differences": [], "stability": '
+        '{"stable": true, "reasons": []}}',
+    )
+    assert verify(row, run).warnings == (
+        "the table is of networks with 1000 classes, the run has 10",
+    )
+
+
+def test_a_run_of_another_width_is_refused(row, run, make_lut, tmp_path) -> None:
+    make_lut(width_mult=0.5, resolutions=(24, 32)).write(tmp_path / "lut.json")
+    with pytest.raises(UserError, match=r"run is of width 0\.25, the table .* of width 0\.5"):
+        verify(row, run)
+
+
+def test_what_cannot_be_verified(row, run) -> None:
+    with pytest.raises(UserError, match="needs a latency table"):
+        verify(replace(row, lut=None), run)
+    elastic = parse_architecture("3x3+3x4-3x3+3x3-3x3+3x3-3x3+3x3-3x3+3x3@24")
+    with pytest.raises(UserError, match="no elastic architectures"):
+        verify(replace(row, timed_as=elastic.name), run)

@@ -1,0 +1,176 @@
+"""The measurement core on a simulated device: no clock, so every number can be checked."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fofa.errors import UserError
+from fofa.space import NetworkConfig, SearchSpace
+from profilers.measuring.instruments import Instruments
+from profilers.measuring.measurement import measure
+from profilers.measuring.samples import PartialFile
+from profilers.measuring.settings import MeasureSettings
+from profilers.measuring.simulation import SimulatedDevice, SimulatedPlugin
+from profilers.measuring.workload import plan_workload
+from profilers.plugin import PluginOptions
+
+SETTINGS = MeasureSettings(
+    calibration_networks=4, validation_networks=3, repeats=1, min_rounds=8, max_rounds=8
+)
+WORKLOAD = plan_workload(SearchSpace(resolutions=(64, 96)), NetworkConfig(width_mult=0.5), SETTINGS)
+NAMES = [WORKLOAD.canary.name, *(item.name for item in WORKLOAD.items)]
+
+
+def run(device, *, settings=SETTINGS, **options):
+    plugin = SimulatedPlugin(device)
+    with plugin.open(PluginOptions()) as session:
+        return measure(session, WORKLOAD, settings, plugin.instruments(), **options)
+
+
+def relative_errors(measurement, device):
+    """Of every item against the device's true latency, as a ratio to their median.
+
+    Latencies are of the machine's median speed, so one common factor is free.
+    """
+    ratios = np.array(
+        [
+            measurement.summaries[item.name].median_ms / device.latency_ms(item.blocks)
+            for item in WORKLOAD.items
+        ]
+    )
+    return ratios / np.median(ratios) - 1
+
+
+def test_without_disturbance_times_are_exact():
+    device = SimulatedDevice()
+    measurement = run(device)
+    for item in WORKLOAD.items:
+        expected = device.latency_ms(item.blocks)
+        assert measurement.summaries[item.name].median_ms == pytest.approx(expected, abs=1e-6)
+        assert measurement.summaries[item.name].mad_ms == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [
+        lambda seconds: 1 + 0.2 * seconds,
+        lambda seconds: 1 + 0.3 * math.sin(10 * seconds),
+        lambda seconds: 1.0 if seconds < 0.4 else 1.4,
+    ],
+    ids=["steady", "wave", "step"],
+)
+def test_drift_is_removed(drift):
+    device = SimulatedDevice(drift=drift)
+    measurement = run(device)
+    errors = np.abs(relative_errors(measurement, device))
+    assert measurement.drift.canary_percent > 10
+    assert errors.mean() < 0.005
+    assert errors.max() < 0.04
+    assert measurement.drift.residual_percent < measurement.drift.canary_percent / 4
+
+
+def test_outliers_do_not_move_the_result():
+    measurement = run(SimulatedDevice(outlier_share=0.05, outlier_factor=50))
+    errors = relative_errors(measurement, SimulatedDevice())
+    assert np.abs(errors).max() < 1e-4
+
+
+def test_cold_runs_are_not_recorded():
+    device = SimulatedDevice(cold_factors=(3.0, 1.6, 1.2))
+    measurement = run(device)
+    assert measurement.plan.warmup_runs == 3
+    assert np.abs(relative_errors(measurement, device)).max() < 1e-4
+
+
+def test_rounds_are_interleaved_in_changing_order():
+    measurement = run(SimulatedDevice())
+    orders = [
+        [visit.item for visit in round_.visits if visit.item != WORKLOAD.canary.name]
+        for round_ in measurement.rounds
+    ]
+    assert all(sorted(order) == sorted(item.name for item in WORKLOAD.items) for order in orders)
+    assert len({tuple(order) for order in orders}) == len(orders)
+    for round_ in measurement.rounds:
+        assert any(visit.item == WORKLOAD.canary.name for visit in round_.visits)
+
+
+def test_the_order_follows_from_the_seed():
+    first, second = run(SimulatedDevice()), run(SimulatedDevice())
+    assert first.rounds == second.rounds
+    other = MeasureSettings(
+        seed=1,
+        calibration_networks=4,
+        validation_networks=3,
+        repeats=1,
+        min_rounds=8,
+        max_rounds=8,
+    )
+    assert run(SimulatedDevice(), settings=other).rounds != first.rounds
+
+
+class InterruptError(Exception):
+    pass
+
+
+class InterruptAfter:
+    """A progress display that ends the program after some steps of the rounds."""
+
+    def __init__(self, steps):
+        self.left, self.measuring = steps, False
+
+    def stage(self, name, total):
+        self.measuring = name == "measuring"
+
+    def advance(self, steps=1):
+        self.left -= self.measuring
+        if self.left < 0:
+            raise InterruptError
+
+
+@pytest.mark.parametrize("steps", [0, 1, 100, 400])
+def test_an_interrupted_run_resumes_to_the_same_result(tmp_path, steps):
+    identity = {"device": "simulated"}
+    whole = run(SimulatedDevice())
+    partial = PartialFile(tmp_path / "t.partial", NAMES)
+    plugin = SimulatedPlugin()
+    interrupted = Instruments(
+        clock=plugin.time.now,
+        meter=plugin.instruments().meter,
+        progress=InterruptAfter(steps),
+    )
+    with plugin.open(PluginOptions()) as session, pytest.raises(InterruptError):
+        measure(session, WORKLOAD, SETTINGS, interrupted, partial=partial, identity=identity)
+    resumed = run(SimulatedDevice(), partial=partial, identity=identity)
+    assert resumed.resumed_rounds == steps // len(WORKLOAD.items)
+    assert len(resumed.rounds) == len(whole.rounds)
+    orders = [[[v.item for v in r.visits] for r in m.rounds] for m in (resumed, whole)]
+    assert orders[0] == orders[1]
+    for name, summary in whole.summaries.items():
+        assert resumed.summaries[name].median_ms == pytest.approx(summary.median_ms, abs=2e-6)
+        assert resumed.summaries[name].samples == summary.samples
+
+
+def test_another_measurement_is_not_continued(tmp_path):
+    partial = PartialFile(tmp_path / "t.partial", NAMES)
+    run(SimulatedDevice(), partial=partial, identity={"seed": 0, "device": "a"})
+    with pytest.raises(UserError, match=r"differs in seed; --fresh discards it"):
+        run(SimulatedDevice(), partial=partial, identity={"seed": 1, "device": "a"})
+
+
+def test_the_budget_sets_the_number_of_rounds():
+    def rounds(budget):
+        settings = MeasureSettings(
+            calibration_networks=4, validation_networks=3, min_rounds=2, budget_seconds=budget
+        )
+        return len(run(SimulatedDevice(), settings=settings).rounds)
+
+    assert rounds(0.1) == 2
+    assert 2 < rounds(3.0) < rounds(6.0) <= MeasureSettings().max_rounds
+
+
+def test_garbage_collection_is_restored():
+    import gc
+
+    run(SimulatedDevice())
+    assert gc.isenabled()

@@ -1,0 +1,55 @@
+"""Timing one network beside a table: in what the two were measured differently."""
+
+from fofa.accuracy import SpaceRecord
+from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
+from profilers.commands.profile import like_table
+from profilers.measuring.network_timing import protocol_differences
+from profilers.plugin import PluginOptions
+
+
+def protocol(**fields):
+    values = {"plugin": "tensorrt", "runtime": "TensorRT 10", "dtype": "fp16", "batch_size": 64}
+    return ProtocolRecord(**values | {"l2": "warm", "cuda_graphs": False} | fields)
+
+
+def table(**fields):
+    return Lut(
+        device=DeviceRecord(requested="a100", measured_on={}, matches=None),
+        method="measured",
+        protocol=protocol(**fields),
+        space=SpaceRecord(kind="compound", width_mult=1.0, resolutions=[160]),
+        entries=[LutEntry(resolution=160, position="stem", latency_ms=1)],
+    )
+
+
+def test_nothing_differs_where_all_is_the_same():
+    assert protocol_differences(table(clock="CUDA events"), protocol()) == ()
+
+
+def test_options_that_change_the_latency_are_compared():
+    assert protocol_differences(table(cuda_graphs=True, l2="cold"), protocol()) == (
+        "l2 cold in the table, warm now",
+        "cuda graphs True in the table, False now",
+    )
+
+
+def test_of_another_plugin_only_the_common_conditions_are_compared():
+    now = ProtocolRecord(plugin="onnxruntime", runtime="x", dtype="fp16", batch_size=1, threads=1)
+    assert [text.split(" in the table")[0] for text in protocol_differences(table(), now)] == [
+        "plugin tensorrt",
+        "runtime TensorRT 10",
+        "batch size 64",
+        "threads None",
+    ]
+
+
+def test_a_network_is_timed_as_the_table_was():
+    chosen = PluginOptions(batch_size=8)
+    like = like_table(chosen, table(cuda_graphs=True, l2="cold"), "tensorrt")
+    assert like == PluginOptions(batch_size=8, dtype="fp16", extra={"l2": "cold", "graphs": "on"})
+    assert like_table(chosen, None, "tensorrt") == chosen
+
+
+def test_another_plugin_takes_over_what_it_may_know_too():
+    like = like_table(PluginOptions(), table(threads=4), "onnxruntime")
+    assert like == PluginOptions(batch_size=64, dtype="fp16")
