@@ -24,6 +24,7 @@ from fofa.runs import RECORD_NAME, WEIGHTS_NAME, RunRecord
 from fofa.seeds import mix
 from fofa.space.network import stage_sizes
 from fofa.supernet.channel_sorting import sort_channels
+from fofa.supernet.network import PlainNetwork
 from fofa.supernet.weights import check_state, save_weights
 from fofa.train.checkpoint import (
     Checkpoint,
@@ -203,12 +204,17 @@ class Trainer:
         """Turn from the phase before to this one: the teacher, the channels, the optimiser."""
         index = self.plan.phases.index(plan)
         if index and self.plan.phases[index - 1].phase.becomes_teacher:
-            teacher = self.supernet.extract(self.recipe.largest)
-            self._teacher = _placed(teacher, self.processes.device)
+            self._teacher = _placed(self._extract_teacher(), self.processes.device)
         if plan.phase.sort_channels:
             sort_channels(self.supernet, self.recipe.trained_expands(plan.phase))
         if plan.phase.fresh_optimizer:
             self._optimizer = make_optimizer(self.supernet)
+
+    def _extract_teacher(self) -> PlainNetwork:
+        """The largest subnet as it is now, without dropout, as OFA's and CompOFA's teachers are."""
+        teacher = self.supernet.extract(self.recipe.largest)
+        teacher.head.dropout.p = 0.0
+        return teacher
 
     def _checked_mean(self, losses: list[Tensor], step: int) -> float:
         mean = torch.stack(losses).mean().item()
@@ -226,7 +232,7 @@ class Trainer:
         state, groups = checkpoint.state, checkpoint.groups
         check_state(self.supernet, groups.get("supernet", {}), f"{self.folder}: checkpoint")
         if "teacher" in groups:
-            teacher = self.supernet.extract(self.recipe.largest)
+            teacher = self._extract_teacher()
             check_state(teacher, groups["teacher"], f"{self.folder}: checkpoint's teacher")
             teacher.load_state_dict(groups["teacher"])
             self._teacher = _placed(teacher, self.processes.device)
