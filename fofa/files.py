@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fofa.errors import UserError
@@ -74,6 +75,43 @@ def remove_leftovers(folder: Path) -> None:
     for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str, *, patience: float = 0.0) -> Iterator[None]:
+    """Hold `path`, a file or an existing folder, so that no second process writes it meanwhile.
+
+    The system lets go of a lock when its process ends, however it ends: a lock file that a kill
+    left behind keeps nobody out, and whoever locks next removes it.
+
+    Args:
+        what: what the other one is doing, for the message: "another fofa-eval makes this table".
+        patience: seconds to wait for it to finish.
+
+    Raises:
+        UserError: if another process holds it, or its folder cannot be written.
+    """
+    file = lock_path(path)
+    lock = FileLock(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=patience)
+    except Timeout:
+        raise UserError(f"{path}: {what}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot write: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        # While it is held: who opened the file before that sees that it has no name any more.
+        with contextlib.suppress(OSError):
+            file.unlink()
+        lock.release()
+
+
+def lock_path(path: Path) -> Path:
+    """The hidden file that `locked` locks: inside a folder, beside a file."""
+    return path / ".lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from fofa.errors import UserError
+from fofa.space import check_resolutions
 
 LISTS = {
     "--resolutions": re.compile(r"[0-9,]+", re.ASCII),
@@ -52,6 +53,20 @@ def joined_lists(arguments: Sequence[str]) -> list[str]:
             item = LISTS.get(argument)
         joined.append(argument)
     return joined
+
+
+def parse_resolutions(text: str | None) -> tuple[int, ...] | None:
+    """The value of `--resolutions`, such as `128,160`, in ascending order; None where not given.
+
+    Raises:
+        UserError: if one is no number, out of range or there twice.
+    """
+    if text is None:
+        return None
+    parts = re.split(r"[,\s]+", text.strip(", "))
+    if not all(re.fullmatch(r"[0-9]{1,5}", part, re.ASCII) for part in parts):
+        raise UserError(f"--resolutions {text!r}: expected sizes in pixels, such as 128,160")
+    return check_resolutions([int(part) for part in parts])
 
 
 def run_app(app: typer.Typer, name: str, **options: Any) -> NoReturn:

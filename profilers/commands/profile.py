@@ -10,11 +10,11 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_console
 from fofa.errors import UserError
 from fofa.files import check_replaceable, write_text
 from fofa.latency import Lut, Stability
-from fofa.space import DEFAULT_RESOLUTIONS, NetworkConfig, SearchSpace, SpaceKind, check_resolutions
+from fofa.space import DEFAULT_RESOLUTIONS, NetworkConfig, SearchSpace, SpaceKind
 from profilers import registry
 from profilers.commands import show
 from profilers.commands.progress import progress_bar
@@ -263,20 +263,6 @@ def instruments() -> Iterator[Instruments]:
             progress=progress,
             warn=lambda message: console.print(f"{NAME}: warning: {message}", style="yellow"),
         )
-
-
-def parse_resolutions(text: str | None) -> tuple[int, ...] | None:
-    """Comma-separated resolutions, None if none were given.
-
-    Raises:
-        UserError: if one is no number, out of range or there twice.
-    """
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise UserError(f"--resolutions {text!r}: expected numbers such as 128,160")
-    return check_resolutions([int(part) for part in parts])
 
 
 def parse_space(text: str) -> SpaceKind:

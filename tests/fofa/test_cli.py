@@ -1,11 +1,13 @@
 """How programs end: one line and the right exit code, whatever went wrong."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
-from fofa.commands.cli import joined_lists
+from fofa.commands.cli import joined_lists, parse_resolutions
+from fofa.errors import UserError
 
 PROGRAM = """
 import sys
@@ -91,3 +93,27 @@ def test_wrong_options_exit_with_2() -> None:
 )
 def test_lists_may_be_written_with_spaces(typed: str, meant: str) -> None:
     assert joined_lists(typed.split()) == meant.split()
+
+
+@pytest.mark.parametrize("text", ["128,160", "160, 128", "128 160", ",160,128,"])
+def test_resolutions_however_written(text: str) -> None:
+    assert parse_resolutions(text) == (128, 160)
+
+
+def test_no_resolutions() -> None:
+    assert parse_resolutions(None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("24px", "--resolutions '24px': expected sizes in pixels, such as 128,160"),
+        ("", "--resolutions '': expected sizes in pixels"),
+        ("١٢٨", "expected sizes in pixels"),
+        ("128,128", "expected one or more, each once"),
+        ("128,4", "expected 8 to 4096 px"),
+    ],
+)
+def test_resolutions_that_are_none(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        parse_resolutions(text)

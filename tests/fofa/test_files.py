@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fofa.errors import UserError
-from fofa.files import FileModel, read_json, readable_json, replacing, write_text
+from fofa.files import FileModel, lock_path, locked, read_json, readable_json, replacing, write_text
 
 
 class Sample(FileModel):
@@ -169,3 +169,53 @@ def test_readable_json_reads_back_and_gives_each_item_a_line(value: object) -> N
     assert json.loads(readable_json(value)) == value
     rows = readable_json({"rows": [{"a": 1, "b": [2]}] * 3}).splitlines()
     assert rows[2] == rows[3] == '    {"a": 1, "b": [2]},'
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_one_at_a_time_holds_a_path(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "new" / "table.json" if kind == "file" else tmp_path
+    with locked(path, "another one is at it"):
+        hidden = lock_path(path)
+        assert hidden.is_file()
+        assert hidden.name.startswith(".")
+        with pytest.raises(UserError) as raised, locked(path, "another one is at it"):
+            pass
+        assert str(raised.value) == f"{path}: another one is at it"
+    assert not hidden.exists()
+    with locked(path, "another one is at it"):
+        pass
+
+
+def test_the_lock_of_a_killed_process_holds_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    code = f"""
+import os, signal
+from pathlib import Path
+from fofa.files import locked
+with locked(Path({str(path)!r}), ""):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert lock_path(path).exists()
+    with locked(path, "another one is at it"):
+        pass
+    assert not lock_path(path).exists()
+
+
+def test_patience_outlasts_the_other_process(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    code = f"""
+import time
+from pathlib import Path
+from fofa.files import locked
+with locked(Path({str(path)!r}), ""):
+    print("held", flush=True)
+    time.sleep(0.3)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with locked(path, "another one is at it", patience=60):
+            other.wait()
+    assert not lock_path(path).exists()

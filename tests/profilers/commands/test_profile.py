@@ -149,7 +149,7 @@ def test_estimates_are_written_as_such(tmp_path):
         (["--device", "cpu"], "give --device and --out"),
         (["--device", "nope", "--out", "t.json"], "unknown device 'nope'"),
         (["--device", "cpu", "--plugin", "nope", "--out", "t.json"], "unknown plugin 'nope'"),
-        (["--device", "cpu", "--out", "t.json", "--resolutions", "a"], "expected numbers"),
+        (["--device", "cpu", "--out", "t.json", "--resolutions", "a"], "expected sizes in pixels"),
         (["--device", "cpu", "--out", "t.json", "--resolutions", "1"], "expected 8 to 4096 px"),
         (["--device", "cpu", "--out", "t.json", "--space", "open"], "compound, elastic"),
         (["--device", "cpu", "--out", "t.json", "--width-mult", "0"], "width_mult"),
