@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fofa.accuracy import NonNegative, Positive, SpaceRecord
 from fofa.errors import UserError
 from fofa.files import FileModel
-from fofa.space import Architecture, BlockKey, SearchSpace
-from fofa.space.subnet import DEPTHS, EXPANDS, KERNELS, NUM_STAGES, STAGE_KERNELS
+from fofa.space import Architecture, BlockKey, BlockSpec, SearchSpace
+from fofa.space.subnet import EXPANDS, KERNELS, NUM_STAGES, STAGE_KERNELS
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Method = Literal["measured", "published", "estimated"]
@@ -94,6 +94,33 @@ class LutEntry(BaseModel):
                 f"got {self.kernel} and {self.expand}"
             )
         return self
+
+    @classmethod
+    def of(
+        cls,
+        block: BlockSpec,
+        latency_ms: float,
+        *,
+        resolution: int,
+        alone_ms: float | None = None,
+        mad_ms: float | None = None,
+        samples: int | None = None,
+    ) -> LutEntry:
+        """The entry of `block` in networks of `resolution` pixels."""
+        key = block.key
+        return cls(
+            resolution=resolution,
+            position=key.position,
+            stage=key.stage,
+            block=key.block,
+            kernel=key.kernel,
+            expand=key.expand,
+            shape=block.shape(),
+            latency_ms=latency_ms,
+            alone_ms=alone_ms,
+            mad_ms=mad_ms,
+            samples=samples,
+        )
 
     @property
     def key(self) -> BlockKey:
@@ -182,6 +209,31 @@ class Lut(FileModel):
         found = next((shape["num_classes"] for shape in heads if "num_classes" in shape), None)
         return found if isinstance(found, int) else None
 
+    @property
+    def error_percent(self) -> float | None:
+        """The table's own error on whole networks, in percent; None if it was never validated.
+
+        The larger of its mean absolute percentage error on held-out networks and its noise floor
+        (the same network timed twice): below the noise, a small error is luck.
+        """
+        if self.validation is None:
+            return None
+        return max(self.validation.mape_percent, self.validation.noise_percent)
+
+    @property
+    def instability(self) -> str | None:
+        """Why the latencies cannot be trusted; None where nothing is known against them."""
+        if self.stability is None or self.stability.stable:
+            return None
+        return "; ".join(self.stability.reasons) or "no reason recorded"
+
+    @property
+    def drift_percent(self) -> float | None:
+        """By how much the machine's speed varied while it was measured; None if not recorded."""
+        record = self.device.measured_on.get("measurement")
+        drift = record.get("drift_percent") if isinstance(record, dict) else None
+        return float(drift) if isinstance(drift, int | float) else None
+
     @cached_property
     def _blocks(self) -> dict[tuple[int, BlockKey], float]:
         return {(entry.resolution, entry.key): entry.latency_ms for entry in self.entries}
@@ -210,35 +262,15 @@ class Lut(FileModel):
 
     def latency_ms(self, architecture: Architecture) -> float:
         """Predicted latency of a batch, calibrated."""
-        return self._calibrated(self.sum_ms(architecture), architecture.resolution)
-
-    def latencies_ms(self, architectures: Iterable[Architecture]) -> np.ndarray:
-        """Predicted latency of each architecture, as a float64 vector."""
-        return np.array([self.latency_ms(architecture) for architecture in architectures])
-
-    def _calibrated(self, total_ms: float, resolution: int) -> float:
-        correction = self.calibration.get(str(resolution))
+        total_ms = self.sum_ms(architecture)
+        correction = self.calibration.get(str(architecture.resolution))
         if correction is None:
             return total_ms
         return correction.scale * total_ms + correction.offset_ms
 
-    def compound_latencies_ms(self, resolution: int) -> np.ndarray:
-        """Calibrated latencies of the 243 compound subnets at `resolution`, in name order.
-
-        Works on stage sums, so that it costs microseconds rather than 243 walks.
-        """
-        fixed = sum(self.block_ms(resolution, BlockKey(p)) for p in ("stem", "first", "head"))
-        total = np.array([fixed])
-        for stage, kernel in enumerate(STAGE_KERNELS, start=1):
-            choices = [
-                self.block_ms(resolution, BlockKey("stage", stage, "first", kernel, expand))
-                + (depth - 1)
-                * self.block_ms(resolution, BlockKey("stage", stage, "later", kernel, expand))
-                for depth, expand in zip(DEPTHS, EXPANDS, strict=True)
-            ]
-            total = np.add.outer(total, np.array(choices)).ravel()
-        correction = self.calibration.get(str(resolution))
-        return total if correction is None else correction.scale * total + correction.offset_ms
+    def latencies_ms(self, architectures: Iterable[Architecture]) -> np.ndarray:
+        """Predicted latency of each architecture, as a float64 vector."""
+        return np.array([self.latency_ms(architecture) for architecture in architectures])
 
 
 def block_keys(architecture: Architecture) -> list[BlockKey]:

@@ -102,23 +102,6 @@ class Baseline(FileModel):
     results: list[Result] = Field(min_length=1)
 
 
-def lut_error_percent(lut: Lut) -> float:
-    """The table's own error: its mean error on whole networks or its noise, the larger.
-
-    0 for tables that were not measured here; they do not change by themselves.
-    """
-    if lut.validation is None:
-        return 0.0
-    return max(lut.validation.mape_percent, lut.validation.noise_percent)
-
-
-def instability(lut: Lut) -> str | None:
-    """Why a table's latencies cannot be trusted, None if they can."""
-    if lut.stability is None or lut.stability.stable:
-        return None
-    return "; ".join(lut.stability.reasons) or "no reason recorded"
-
-
 def make_baseline(
     collection: Collection, constraints: Constraints, tolerance: Tolerance
 ) -> tuple[Baseline, list[str]]:
@@ -131,7 +114,7 @@ def make_baseline(
     results: list[Result] = []
     notes: list[str] = []
     for source in collection.luts:
-        reason = instability(source.lut)
+        reason = source.lut.instability
         if reason is not None:
             notes.append(f"{source.path}: left out, the measurement was unstable: {reason}")
             continue
@@ -178,7 +161,7 @@ def _results(
             results.append(
                 Result(
                     lut=LutIdentity.of(source.lut),
-                    lut_error_percent=lut_error_percent(source.lut),
+                    lut_error_percent=source.lut.error_percent or 0.0,
                     recipe=entry.table.recipe,
                     seed=entry.table.training.seed,
                     data=entry.setting,

@@ -21,8 +21,6 @@ from bench.gate.baseline import (
     LutIdentity,
     Result,
     Tolerance,
-    instability,
-    lut_error_percent,
 )
 from bench.tables.collect import AccuracySource, Collection, LutSource
 from fofa.errors import UserError
@@ -98,7 +96,7 @@ def _compare_result(result: Result, collection: Collection, tolerance: Tolerance
     except UserError as error:
         return [_not_compared(result, record, str(error)) for record in result.limits]
     allowance = latency_allowance(
-        tolerance, result.lut_error_percent, lut_error_percent(source.lut)
+        tolerance, result.lut_error_percent, source.lut.error_percent or 0.0
     )
     return [
         _compare_limit(result, record, candidates, tolerance.accuracy_points, allowance)
@@ -119,7 +117,7 @@ def _current_lut(result: Result, collection: Collection) -> LutSource:
     if len(same) > 1:
         paths = ", ".join(str(source.path) for source in same)
         raise UserError(f"several latency tables of {wanted.device}: {paths}; name one with --lut")
-    reason = instability(same[0].lut)
+    reason = same[0].lut.instability
     if reason is not None:
         raise UserError(f"{same[0].path}: unstable measurement: {reason}")
     return same[0]

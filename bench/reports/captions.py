@@ -94,8 +94,7 @@ def _error_sentences(lut: Lut) -> list[str]:
             f"{error.mape_percent:.2f}% on average, {error.max_percent:.2f}% at worst "
             f"(noise of the machine {error.noise_percent:.2f}%)."
         )
-    if lut.stability is not None and not lut.stability.stable:
-        reasons = "; ".join(lut.stability.reasons) or "no reason recorded"
+    if (reasons := lut.instability) is not None:
         sentences.append(f"UNSTABLE measurement: {reasons}.")
     return sentences
 

@@ -50,13 +50,12 @@ def _facts(*pairs: tuple[str, object]) -> tuple[tuple[str, str], ...]:
 
 def _lut(source: LutSource, out: Path) -> Source:
     lut = source.lut
-    error, stability = lut.validation, lut.stability
+    error = lut.validation
     matches = {True: "yes", False: "no", None: None}[lut.device.matches]
-    unstable = stability is not None and not stability.stable
     warning = {
         "estimated": "Estimated: these latencies were not measured on any device.",
         "published": "Published: these latencies were measured by others.",
-        "measured": "Unstable measurement." if unstable else None,
+        "measured": None if lut.instability is None else "Unstable measurement.",
     }[lut.method]
     return Source(
         anchor=source.anchor,

@@ -1,4 +1,4 @@
-"""How far a table's latencies can be trusted: its error, its faults, and limits with a margin."""
+"""Limits with a margin for a table's own error, and what must be said of its faults."""
 
 from __future__ import annotations
 
@@ -10,17 +10,6 @@ from fofa.latency import Lut
 Margin = Literal["none", "noise"]
 
 
-def error_percent(lut: Lut) -> float | None:
-    """The table's own error on whole networks, in percent; None if it was never validated.
-
-    The larger of its mean absolute percentage error on held-out networks and its noise floor (the
-    same network timed twice): below the noise, a small error is luck.
-    """
-    if lut.validation is None:
-        return None
-    return max(lut.validation.mape_percent, lut.validation.noise_percent)
-
-
 def limit_with_margin(lut: Lut, limit_ms: float, margin: Margin) -> float:
     """The predicted latency that still keeps `limit_ms` if the table errs by its own error.
 
@@ -29,7 +18,7 @@ def limit_with_margin(lut: Lut, limit_ms: float, margin: Margin) -> float:
     """
     if margin == "none":
         return limit_ms
-    error = error_percent(lut)
+    error = lut.error_percent
     if error is None:
         raise UserError(
             f"the {lut.method} table of {lut.device.requested} was not validated on whole "
@@ -47,7 +36,6 @@ def table_notes(lut: Lut) -> tuple[str, ...]:
         notes.append(
             f"The {name} table was measured on {hardware}, which is not what its name expects."
         )
-    if lut.stability is not None and not lut.stability.stable:
-        reasons = "; ".join(lut.stability.reasons) or "no reason recorded"
+    if (reasons := lut.instability) is not None:
         notes.append(f"The measurement of the {name} table was unstable: {reasons}.")
     return tuple(notes)

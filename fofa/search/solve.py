@@ -6,7 +6,7 @@ import time
 
 from fofa.search.elastic import search_elastic
 from fofa.search.enumerated import search_all
-from fofa.search.margin import error_percent, table_notes
+from fofa.search.margin import table_notes
 from fofa.search.outcome import Outcome, Row
 from fofa.search.pool import Pool
 from fofa.search.problem import Problem, Target
@@ -63,7 +63,7 @@ def _rows(problem: Problem, targets: tuple[Target, ...], pool: Pool) -> list[Row
                 method=lut.method if lut else None,
                 batch_size=lut.protocol.batch_size if lut else None,
                 latency_ms=float(candidates.latency_ms[0]) if lut else None,
-                error_percent=error_percent(lut) if lut else None,
+                error_percent=lut.error_percent if lut else None,
                 limit_ms=target.limit_ms if target else None,
                 margin=problem.margin,
                 top1=float(candidates.top1[0]),

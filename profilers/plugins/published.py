@@ -62,17 +62,7 @@ class PublishedPlugin(TablePlugin):
                 resolutions=[table.resolution for table in tables],
             ),
             entries=[
-                LutEntry(
-                    resolution=table.resolution,
-                    position=block.key.position,
-                    stage=block.key.stage,
-                    block=block.key.block,
-                    kernel=block.key.kernel,
-                    expand=block.key.expand,
-                    shape=block.shape(),
-                    latency_ms=latency_ms,
-                    samples=samples,
-                )
+                LutEntry.of(block, latency_ms, resolution=table.resolution, samples=samples)
                 for table, block, latency_ms, samples in blocks
             ],
             source=source,

@@ -115,16 +115,7 @@ class RooflinePlugin(TablePlugin):
             protocol=model.protocol(),
             space=SpaceRecord.of(space),
             entries=[
-                LutEntry(
-                    resolution=resolution,
-                    position=block.key.position,
-                    stage=block.key.stage,
-                    block=block.key.block,
-                    kernel=block.key.kernel,
-                    expand=block.key.expand,
-                    shape=block.shape(),
-                    latency_ms=model.block_ms(block),
-                )
+                LutEntry.of(block, model.block_ms(block), resolution=resolution)
                 for resolution in space.resolutions
                 for block in space.unique_blocks(resolution, config)
             ],

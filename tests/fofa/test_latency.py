@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 
 from fofa.errors import UserError
-from fofa.latency import Calibration, Lut, block_keys, required_keys
-from fofa.space import SearchSpace, compound_subnets, parse_architecture
+from fofa.latency import (
+    Calibration,
+    Lut,
+    LutEntry,
+    Stability,
+    Validation,
+    block_keys,
+    required_keys,
+)
+from fofa.space import NetworkConfig, SearchSpace, parse_architecture
 
 
 def test_latency_is_the_calibrated_sum_of_the_blocks(make_lut) -> None:
@@ -23,14 +31,69 @@ def test_latency_is_the_calibrated_sum_of_the_blocks(make_lut) -> None:
     )
 
 
-def test_all_compound_latencies_at_once_equal_one_by_one(make_lut) -> None:
+def test_latencies_of_many_are_those_of_each(make_lut) -> None:
     lut = make_lut(kind="elastic", calibration={"128": Calibration(scale=1.1, offset_ms=-0.2)})
-    for resolution in (128, 160):
-        single = [
-            lut.latency_ms(parse_architecture(f"{subnet}@{resolution}"))
-            for subnet in compound_subnets()
-        ]
-        np.testing.assert_allclose(lut.compound_latencies_ms(resolution), single, rtol=1e-12)
+    architectures = list(SearchSpace(resolutions=(128, 160)).architectures())
+    single = [lut.latency_ms(architecture) for architecture in architectures]
+    np.testing.assert_array_equal(lut.latencies_ms(architectures), single)
+
+
+def validated(lut: Lut, mape: float, noise: float) -> Lut:
+    validation = Validation(
+        networks=8,
+        mape_percent=mape,
+        max_percent=2 * mape,
+        within_5_percent=100,
+        within_10_percent=100,
+        kendall_tau=1.0,
+        noise_percent=noise,
+    )
+    return lut.model_copy(update={"validation": validation})
+
+
+def test_the_error_is_the_larger_of_mape_and_noise(make_lut) -> None:
+    assert validated(make_lut(), 1.5, 0.5).error_percent == 1.5
+    assert validated(make_lut(), 0.5, 2.0).error_percent == 2.0
+    assert make_lut().error_percent is None
+
+
+@pytest.mark.parametrize(
+    ("stability", "instability"),
+    [
+        (None, None),
+        (Stability(stable=True), None),
+        (Stability(stable=False, reasons=["drift", "noise"]), "drift; noise"),
+        (Stability(stable=False), "no reason recorded"),
+    ],
+)
+def test_a_table_says_why_it_is_not_to_be_trusted(
+    make_lut, stability: Stability | None, instability: str | None
+) -> None:
+    lut = make_lut().model_copy(update={"stability": stability})
+    assert lut.instability == instability
+
+
+@pytest.mark.parametrize(
+    ("measured_on", "drift_percent"),
+    [
+        ({"measurement": {"drift_percent": 3}}, 3.0),
+        ({"measurement": {}}, None),
+        ({"measurement": None}, None),
+        ({}, None),
+    ],
+)
+def test_a_table_tells_its_drift(make_lut, measured_on, drift_percent: float | None) -> None:
+    lut = make_lut()
+    device = lut.device.model_copy(update={"measured_on": measured_on})
+    assert lut.model_copy(update={"device": device}).drift_percent == drift_percent
+
+
+def test_an_entry_of_a_block_is_looked_up_as_the_block() -> None:
+    for block in SearchSpace(kind="elastic").unique_blocks(160, NetworkConfig()):
+        entry = LutEntry.of(block, 1.5, resolution=160, samples=3)
+        assert entry.key == block.key
+        assert (entry.latency_ms, entry.samples, entry.alone_ms) == (1.5, 3, None)
+        assert entry.shape == block.shape()
 
 
 def test_a_missing_entry_is_an_error_that_names_the_block(make_lut) -> None:

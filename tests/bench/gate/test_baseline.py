@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.gate.baseline import Baseline, Tolerance, lut_error_percent, make_baseline
+from bench.gate.baseline import Baseline, Tolerance, make_baseline
 from bench.gate.compare import compare
 from bench.tables.collect import AccuracySource, Collection, LutSource
 from bench.tables.limits import Constraints
@@ -99,6 +99,6 @@ def test_versions_are_told_apart(baseline: Baseline, tmp_path: Path) -> None:
 
 
 def test_a_tables_own_error_is_its_mean_error_or_its_noise(make_lut: Callable[..., Lut]) -> None:
-    assert lut_error_percent(make_lut(mape=2.5)) == 2.5
-    assert lut_error_percent(make_lut(mape=0.1)) == 0.5
-    assert lut_error_percent(make_lut("a100", method="estimated")) == 0
+    assert make_lut(mape=2.5).error_percent == 2.5
+    assert make_lut(mape=0.1).error_percent == 0.5
+    assert make_lut("a100", method="estimated").error_percent is None

@@ -1,6 +1,5 @@
 import random
 
-import numpy as np
 import pytest
 
 from fofa.errors import UserError
@@ -23,7 +22,7 @@ def test_latencies_are_the_tables_own(make_lut) -> None:
 def test_a_compound_table_times_the_compound_space(make_lut) -> None:
     lut = make_lut()
     costs = latency_costs(lut).of(compound_population((128, 160)))
-    expected = np.concatenate([lut.compound_latencies_ms(r) for r in (128, 160)])
+    expected = lut.latencies_ms(SearchSpace(resolutions=(128, 160)).architectures())
     assert costs == pytest.approx(expected, rel=1e-12)
 
 

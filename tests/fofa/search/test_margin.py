@@ -2,7 +2,7 @@ import pytest
 
 from fofa.errors import UserError
 from fofa.latency import DeviceRecord, Lut, Stability, Validation
-from fofa.search.margin import error_percent, limit_with_margin, table_notes
+from fofa.search.margin import limit_with_margin, table_notes
 
 
 def validated(lut: Lut, mape: float, noise: float) -> Lut:
@@ -16,12 +16,6 @@ def validated(lut: Lut, mape: float, noise: float) -> Lut:
         noise_percent=noise,
     )
     return Lut(**(dict(lut) | {"validation": validation}))
-
-
-def test_the_error_is_the_larger_of_mape_and_noise(make_lut) -> None:
-    assert error_percent(validated(make_lut(), 1.5, 0.5)) == 1.5
-    assert error_percent(validated(make_lut(), 0.5, 2.0)) == 2.0
-    assert error_percent(make_lut()) is None
 
 
 def test_a_latency_at_the_tightened_limit_keeps_the_limit_if_the_table_errs(make_lut) -> None:
