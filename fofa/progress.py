@@ -66,7 +66,8 @@ class Progress:
         self._name, self._total, self._before, self._done = name, total, done, done
         self._began = self._clock()
         if self._bar is not None:
-            self._bar.reset(self._task, description=name, total=total, completed=done, text="")
+            self._bar.reset(self._task, description=name, total=total, text="")
+            self._bar.update(self._task, completed=done)
 
     def advance(self, amount: float = 1, *, name: str | None = None, note: str = "") -> None:
         """`amount` more of the stage is done; `name`, if given, is what it is called from now."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.measuring.finding import Finding
 from fofa.space import NetworkConfig, SearchSpace
-from profilers.measuring.measurement import measure
+from profilers.measuring.measurement import evaluate
+from profilers.measuring.rounds import run_rounds
 from profilers.measuring.settings import MeasureSettings
 from profilers.measuring.simulation import SimulatedDevice, SimulatedPlugin
 from profilers.measuring.workload import Item, Workload, plan_workload
@@ -51,7 +52,8 @@ def _compare(
     naive = _errors_percent(_one_after_the_other(device, workload.items), device, workload.items)
     plugin = SimulatedPlugin(device)
     with plugin.open(PluginOptions()) as session:
-        made = measure(session, workload, settings, plugin.instruments())
+        plan, rounds = run_rounds(session, workload, settings, plugin.instruments())
+    made = evaluate(plan, rounds, workload.canary.name)
     careful = [made.summaries[item.name].median_ms for item in workload.items]
     errors = _errors_percent(careful, device, workload.items)
     return Finding(

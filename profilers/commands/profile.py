@@ -14,15 +14,16 @@ from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_conso
 from fofa.errors import UserError
 from fofa.files import check_replaceable, write_text
 from fofa.latency import Lut, Stability
+from fofa.precision import short_precision
+from fofa.progress import Progress
 from fofa.space import DEFAULT_RESOLUTIONS, NetworkConfig, SearchSpace, SpaceKind
 from profilers import registry
 from profilers.commands import show
-from profilers.commands.progress import progress_bar
 from profilers.hardware.devices import DEVICES, find_device
 from profilers.hardware.environment import capture_environment
-from profilers.measuring.instruments import Instruments
+from profilers.measuring.interference import OtherProfilers
 from profilers.measuring.network_timing import NetworkTiming, architecture_of, time_network
-from profilers.measuring.presence import Presence
+from profilers.measuring.rounds import Instruments
 from profilers.measuring.settings import DEFAULT_BUDGET_SECONDS, MeasureSettings
 from profilers.plugin import MeasuringPlugin, Plugin, PluginOptions, TablePlugin
 from profilers.tables.agreement import Agreement
@@ -63,7 +64,10 @@ def profile(
         int | None, typer.Option(help="Images per run. Default: the device's.")
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(help="Number type, such as fp32 or fp16. Default: the device's.")
+        str | None,
+        typer.Option(
+            help="Number type: fp32, fp16, bf16 or int8, as the plugin can. Default: the device's."
+        ),
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads. Default: the device's.")] = None,
     source: Annotated[
@@ -117,7 +121,7 @@ def profile(
         return
     chosen = PluginOptions(
         batch_size=batch_size,
-        dtype=dtype,
+        dtype=None if dtype is None else short_precision(dtype),
         threads=threads,
         source=source,
         extra=parse_extra(option or []),
@@ -257,9 +261,9 @@ def measuring(plugin: Plugin) -> MeasuringPlugin:
 def instruments() -> Iterator[Instruments]:
     """The surroundings of a measurement that a person watches."""
     console = stderr_console()
-    with Presence() as presence, progress_bar(console) as progress:
+    with OtherProfilers() as others, Progress(console) as progress:
         yield Instruments(
-            presence=presence,
+            other_profilers=others.count,
             progress=progress,
             warn=lambda message: console.print(f"{NAME}: warning: {message}", style="yellow"),
         )

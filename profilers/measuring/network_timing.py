@@ -13,13 +13,13 @@ from typing import Any
 from fofa.errors import UserError
 from fofa.latency import Lut, ProtocolRecord, Stability
 from fofa.space import Architecture, NetworkConfig, parse_architecture
-from profilers.measuring.instruments import Instruments
-from profilers.measuring.measurement import measure
+from profilers.measuring.measurement import evaluate
+from profilers.measuring.rounds import Instruments, run_rounds
 from profilers.measuring.settings import MeasureSettings
 from profilers.measuring.stability import judge
+from profilers.measuring.statistics import noise_percent
 from profilers.measuring.workload import Item, Workload, canary_item
 from profilers.plugin import Session
-from profilers.tables.validate import noise_percent
 
 CANARY_RESOLUTION = 160
 METADATA_KEY = "architecture"
@@ -91,7 +91,8 @@ def time_network(
     predicted = lut.latency_ms(architecture) if lut and architecture else None
     items = tuple(Item(name, "file", 0, (), file=network) for name in ("network", "network again"))
     workload = Workload(canary_item(CANARY_RESOLUTION, NetworkConfig()), items)
-    measurement = measure(session, workload, settings, instruments)
+    plan, rounds = run_rounds(session, workload, settings, instruments)
+    measurement = evaluate(plan, rounds, workload.canary.name)
     first, second = (measurement.summaries[item.name] for item in items)
     latency = (first.median_ms + second.median_ms) / 2
     noise = noise_percent([(first.median_ms, second.median_ms)])

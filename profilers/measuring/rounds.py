@@ -1,6 +1,8 @@
-"""Running things: warm-up until stable, then interleaved rounds in random order.
+"""Running things: build everything, warm up until steady, then interleaved rounds in random order.
 
-Nothing here interprets a time beyond deciding how long to warm up and how often to repeat.
+The second of three steps, and the only one that needs the device: the workload is planned without
+it (`workload`), and what the rounds say is worked out without it (`measurement`). Nothing here
+interprets a time beyond deciding how long to warm up and how often to repeat.
 """
 
 from __future__ import annotations
@@ -10,15 +12,19 @@ import gc
 import itertools
 import math
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from profilers.measuring.instruments import Clock, Instruments
+from fofa.progress import Progress
+from profilers.measuring.interference import Interference, OtherPrograms
 from profilers.measuring.samples import Round, SchedulePlan, Visit
 from profilers.measuring.settings import MeasureSettings
-from profilers.plugin import Runner
+from profilers.measuring.workload import Item, Workload
+from profilers.plugin import Runner, Session
 
 PROFILE_RUNS = 10
 """Runs in a row by which warming up learns how many a visit needs until it is steady."""
@@ -30,6 +36,32 @@ MIN_CANARIES = 4
 STEADY_RATIO = 1.015
 STEADY_SECONDS = 5.0
 STEADY_WINDOW = 10
+SESSION_GAP_SECONDS = 1.0
+"""Time put between the samples of an interrupted run and of the one that resumes it."""
+
+Clock = Callable[[], float]
+"""Seconds since some fixed moment, never going back."""
+
+
+def _other_programs() -> Callable[[], Interference]:
+    return OtherPrograms().interference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruments:
+    """The surroundings of a measurement; tests put in their own, without a real clock.
+
+    Attributes:
+        interference: by other programs since it was last asked.
+        other_profilers: how many others measure on this machine right now.
+        warn: takes what a person should see at once.
+    """
+
+    clock: Clock = time.perf_counter
+    interference: Callable[[], Interference] = field(default_factory=_other_programs)
+    other_profilers: Callable[[], int] = lambda: 0
+    progress: Progress = field(default_factory=Progress)
+    warn: Callable[[str], None] = lambda message: None
 
 
 def warm_up_until_steady(runner: Runner, clock: Clock) -> int:
@@ -119,53 +151,104 @@ def visit(name: str, runner: Runner, warmup: int, samples: int, seconds: float) 
     return Visit(name, seconds, tuple(round(runner.run(), 6) for _ in range(samples)))
 
 
-def run_rounds(
-    runners: Mapping[str, Runner],
-    canary: tuple[str, Runner],
-    plan: SchedulePlan,
-    numbers: Sequence[int],
-    *,
-    settings: MeasureSettings,
-    start_seconds: float,
-    instruments: Instruments,
-    state: Callable[[], dict[str, Any]],
-) -> Iterator[Round]:
-    """Yield the rounds with these numbers, each complete.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A workload that is built and warm on its device, ready for rounds.
 
-    The order within a round depends on the seed and the round's number alone.
+    Attributes:
+        runners: of every item, by name.
+        canary: name and runner of the reference item.
+        plan: what warming up led to.
     """
-    clock, meter = instruments.clock, instruments.meter
-    origin = clock() - start_seconds
-    canary_name, canary_runner = canary
-    for number in numbers:
-        order = list(runners)
-        random.Random(f"{settings.seed}/{number}").shuffle(order)
+
+    runners: Mapping[str, Runner]
+    canary: tuple[str, Runner]
+    plan: SchedulePlan
+    settings: MeasureSettings
+    instruments: Instruments
+    state: Callable[[], dict[str, Any]]
+
+    def rounds(self, plan: SchedulePlan, finished: Sequence[Round] = ()) -> Iterator[Round]:
+        """Yield the rounds of `plan` that come after the `finished` ones, each complete.
+
+        The order within a round depends on the seed and the round's number alone. A run that is
+        resumed follows the plan that it began with.
+        """
+        clock = self.instruments.clock
+        origin = clock() - (last_seconds(finished) + SESSION_GAP_SECONDS if finished else 0.0)
+        num_items = len(self.runners)
+        self.instruments.progress.stage(
+            "measuring", plan.rounds * num_items, len(finished) * num_items
+        )
+        for number in range(len(finished), plan.rounds):
+            yield self._round(plan, number, origin)
+
+    def _round(self, plan: SchedulePlan, number: int, origin: float) -> Round:
+        clock, instruments = self.instruments.clock, self.instruments
+        order = list(self.runners)
+        random.Random(f"{self.settings.seed}/{number}").shuffle(order)
         visits: list[Visit] = []
-        meter.read()
+        instruments.interference()
         for index, name in enumerate(order):
             if index % plan.canary_every == 0:
-                visits.append(
-                    visit(
-                        canary_name,
-                        canary_runner,
-                        plan.warmup_runs,
-                        settings.min_samples,
-                        clock() - origin,
-                    )
-                )
-            visits.append(
-                visit(name, runners[name], plan.warmup_runs, plan.samples[name], clock() - origin)
-            )
+                now, samples = clock() - origin, self.settings.min_samples
+                visits.append(visit(*self.canary, plan.warmup_runs, samples, now))
+            now, samples = clock() - origin, plan.samples[name]
+            visits.append(visit(name, self.runners[name], plan.warmup_runs, samples, now))
             instruments.progress.advance()
-        interference = meter.read()
-        yield Round(
+        others = instruments.interference()
+        return Round(
             number=number,
             visits=tuple(visits),
-            other_cpu_percent=interference.other_cpu_percent,
-            steal_percent=interference.steal_percent,
-            other_profilers=instruments.presence.others(),
-            state=state(),
+            other_cpu_percent=others.other_cpu_percent,
+            steal_percent=others.steal_percent,
+            other_profilers=instruments.other_profilers(),
+            state=self.state(),
         )
+
+
+@contextlib.contextmanager
+def prepare(
+    session: Session, workload: Workload, settings: MeasureSettings, instruments: Instruments
+) -> Iterator[Prepared]:
+    """Build every item of `workload` and warm it up; the runners are closed when the context ends.
+
+    Raises:
+        UserError: if the plugin cannot lower an item.
+    """
+    deadline = instruments.clock() + settings.budget_seconds
+    instruments.progress.stage("building", len(workload.items) + 1)
+    with contextlib.ExitStack() as stack:
+
+        def lower(item: Item) -> Runner:
+            runner = session.load(item.file) if item.file else session.lower(item.blocks)
+            stack.callback(runner.close)
+            instruments.progress.advance()
+            return runner
+
+        canary = lower(workload.canary)
+        runners = {item.name: lower(item) for item in workload.items}
+        stack.enter_context(undisturbed())
+        yield Prepared(
+            runners=runners,
+            canary=(workload.canary.name, canary),
+            plan=make_plan(runners, canary, settings, deadline, instruments),
+            settings=settings,
+            instruments=instruments,
+            state=session.environment,
+        )
+
+
+def run_rounds(
+    session: Session, workload: Workload, settings: MeasureSettings, instruments: Instruments
+) -> tuple[SchedulePlan, list[Round]]:
+    """Time every item of `workload` from beginning to end: the plan, and all of its rounds.
+
+    Raises:
+        UserError: if the plugin cannot lower an item.
+    """
+    with prepare(session, workload, settings, instruments) as prepared:
+        return prepared.plan, list(prepared.rounds(prepared.plan))
 
 
 @contextlib.contextmanager

@@ -18,8 +18,8 @@ from typing import Any
 from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
 from fofa.space import BlockSpec, block_macs
-from profilers.measuring.instruments import Instruments
 from profilers.measuring.interference import Interference
+from profilers.measuring.rounds import Instruments
 from profilers.plugin import Availability, MeasuringPlugin, PluginOptions, Session
 
 
@@ -88,7 +88,8 @@ class SimulatedPlugin(MeasuringPlugin):
 
     def instruments(self, **others: Any) -> Instruments:
         """Instruments that go by the simulated clock and see a quiet machine."""
-        return Instruments(clock=self.time.now, **({"meter": QuietMeter()} | others))
+        quiet = {"interference": lambda: Interference(other_cpu_percent=0.0, steal_percent=0.0)}
+        return Instruments(clock=self.time.now, **(quiet | others))
 
 
 class SimulatedSession(Session):
@@ -140,10 +141,3 @@ class SimulatedRunner:
     def close(self) -> None:
         """Nothing to free."""
         self.closed = True
-
-
-class QuietMeter:
-    """Sees a machine on which nobody else works."""
-
-    def read(self) -> Interference:
-        return Interference(other_cpu_percent=0.0, steal_percent=0.0)

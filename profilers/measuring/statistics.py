@@ -60,6 +60,14 @@ def summarise(visits: Sequence[Sequence[float]]) -> Summary:
     )
 
 
+def noise_percent(repeats_ms: Sequence[tuple[float, float]]) -> float:
+    """Mean difference between two timings of one network, in percent of their mean; 0 for none."""
+    if not repeats_ms:
+        return 0.0
+    pairs = np.array(repeats_ms)
+    return float(100 * np.mean(np.abs(pairs[:, 0] - pairs[:, 1]) / pairs.mean(axis=1)))
+
+
 def running_median(values: np.ndarray, window: int) -> np.ndarray:
     """Median over `window` neighbours (odd), fewer at the ends."""
     reach = window // 2

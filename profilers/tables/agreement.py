@@ -107,10 +107,8 @@ def _stated(*tables: Lut) -> tuple[list[float], list[float]]:
     """How far each table's speed varied and how far it is off; empty unless all of them say."""
     drifts, errors = [], []
     for table in tables:
-        record = table.device.measured_on.get("measurement")
-        drift = record.get("drift_percent") if isinstance(record, dict) else None
-        if table.validation is None or not isinstance(drift, int | float):
+        if table.validation is None or table.drift_percent is None:
             return [], []
-        drifts.append(float(drift))
+        drifts.append(table.drift_percent)
         errors.append(table.validation.mape_percent)
     return drifts, errors

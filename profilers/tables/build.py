@@ -10,20 +10,26 @@ from typing import Any
 
 from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
-from fofa.latency import DeviceRecord, Lut, LutEntry
+from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
 from fofa.space import NetworkConfig, SearchSpace
 from profilers.hardware.devices import Device, ran_on
 from profilers.hardware.environment import capture_environment, live_state
-from profilers.measuring.instruments import Instruments
-from profilers.measuring.measurement import Measurement, measure
-from profilers.measuring.samples import PartialFile, partial_path, samples_path, write_samples
+from profilers.measuring.measurement import Measurement, evaluate
+from profilers.measuring.rounds import Instruments, prepare
+from profilers.measuring.samples import (
+    PartialFile,
+    Round,
+    SchedulePlan,
+    partial_path,
+    samples_path,
+    write_samples,
+)
 from profilers.measuring.settings import MeasureSettings
 from profilers.measuring.stability import is_disturbed, judge
-from profilers.measuring.statistics import Summary
+from profilers.measuring.statistics import Summary, noise_percent
 from profilers.measuring.workload import Item, Workload, plan_workload
 from profilers.plugin import MeasuringPlugin, PluginOptions, Session, TablePlugin
-from profilers.tables.calibrate import Timings, calibrate
-from profilers.tables.validate import noise_percent, validation_record
+from profilers.tables.calibrate import Timings, calibrate, validation_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,29 +103,29 @@ def measure_lut(
             if require_match:
                 raise UserError(f"{fault}; --require-match stops here")
             instruments.warn(f"{fault}; the table will say so")
-        if instruments.presence.others():
+        if instruments.other_profilers():
             instruments.warn("another profiler is measuring on this machine; both will be unstable")
         workload = plan_workload(request.space, request.config, request.settings)
-        identity = measurement_identity(request, session, environment)
+        identity = measurement_identity(request, session.protocol, environment)
         names = [workload.canary.name, *(item.name for item in workload.items)]
         partial = PartialFile(partial_path(out), names)
         if fresh:
             partial.discard()
         before, start = live_state(), instruments.clock()
-        measurement = measure(
-            session,
-            workload,
-            request.settings,
-            instruments,
-            partial=partial,
-            identity=identity,
+        plan, rounds, num_resumed = resumable_rounds(
+            session, workload, request.settings, instruments, partial, identity
         )
+        measurement = evaluate(plan, rounds, workload.canary.name)
         environment |= {
             "before": before,
             "after": live_state(),
-            "measurement": measurement_facts(measurement, instruments.clock() - start),
+            "measurement": {
+                "seconds": round(instruments.clock() - start, 1),
+                "resumed_rounds": num_resumed,
+                **measurement_facts(measurement),
+            },
         }
-        lut = build_lut(request, session, workload, measurement, environment)
+        lut = build_lut(request, session.protocol, workload, measurement, environment)
     side = samples_path(out)
     write_samples(side, measurement.samples_file(identity))
     lut = lut.model_copy(update={"raw_samples": side.name})
@@ -128,9 +134,37 @@ def measure_lut(
     return lut
 
 
+def resumable_rounds(
+    session: Session,
+    workload: Workload,
+    settings: MeasureSettings,
+    instruments: Instruments,
+    partial: PartialFile,
+    identity: dict[str, Any],
+) -> tuple[SchedulePlan, list[Round], int]:
+    """Time every item of `workload`, keeping finished rounds in `partial` as they come.
+
+    Returns:
+        The plan, all rounds, and how many of them an interrupted measurement with the same
+        `identity` had left there.
+
+    Raises:
+        UserError: if `partial` holds another measurement, or the plugin cannot lower an item.
+    """
+    found = partial.read(identity)
+    with prepare(session, workload, settings, instruments) as prepared:
+        plan, finished = found or (prepared.plan, [])
+        partial.start(identity, plan, finished)
+        rounds = list(finished)
+        for round_ in prepared.rounds(plan, finished):
+            partial.append(round_)
+            rounds.append(round_)
+    return plan, rounds, len(finished)
+
+
 def build_lut(
     request: LutRequest,
-    session: Session,
+    protocol: ProtocolRecord,
     workload: Workload,
     measurement: Measurement,
     environment: dict[str, Any],
@@ -165,7 +199,7 @@ def build_lut(
             matches=request.device.matches(ran_on(environment)),
         ),
         method="measured",
-        protocol=session.protocol,
+        protocol=protocol,
         space=SpaceRecord.of(request.space),
         entries=entries,
         calibration={str(size): fit.calibration for size, fit in calibrated.items()},
@@ -183,16 +217,10 @@ def build_lut(
 
 def entry(item: Item, alone: Summary, latency_ms: float) -> LutEntry:
     """The table's entry of a block: as timed alone, and its share of a network."""
-    key = item.key
-    return LutEntry(
+    return LutEntry.of(
+        item.blocks[0],
+        latency_ms,
         resolution=item.resolution,
-        position=key.position,
-        stage=key.stage,
-        block=key.block,
-        kernel=key.kernel,
-        expand=key.expand,
-        shape=item.blocks[0].shape(),
-        latency_ms=latency_ms,
         alone_ms=alone.median_ms,
         mad_ms=alone.mad_ms,
         samples=alone.samples,
@@ -210,12 +238,12 @@ def repeated_ms(workload: Workload, measurement: Measurement) -> list[tuple[floa
 
 
 def measurement_identity(
-    request: LutRequest, session: Session, environment: dict[str, Any]
+    request: LutRequest, protocol: ProtocolRecord, environment: dict[str, Any]
 ) -> dict[str, Any]:
     """What must be equal for a measurement to be continued."""
     return {
         "device": request.device.name,
-        "protocol": session.protocol.model_dump(mode="json"),
+        "protocol": protocol.model_dump(mode="json"),
         "space": SpaceRecord.of(request.space).model_dump(mode="json"),
         "num_classes": request.config.num_classes,
         "seed": request.settings.seed,
@@ -229,13 +257,11 @@ def measurement_identity(
     }
 
 
-def measurement_facts(measurement: Measurement, seconds: float) -> dict[str, Any]:
+def measurement_facts(measurement: Measurement) -> dict[str, Any]:
     """How the measurement went, as the table records it."""
     return {
-        "seconds": round(seconds, 1),
         "rounds": len(measurement.rounds),
         "undisturbed_rounds": sum(not is_disturbed(round_) for round_ in measurement.rounds),
-        "resumed_rounds": measurement.resumed_rounds,
         "warmup_runs": measurement.plan.warmup_runs,
         "drift_percent": round(measurement.drift.canary_percent, 2),
         "residual_drift_percent": round(measurement.drift.residual_percent, 2),

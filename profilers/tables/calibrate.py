@@ -10,7 +10,8 @@ resolution tell by how much. With y the time of a network, m the times of its bl
 small, so that a handful of networks suffices for many blocks (ridge regression, in relative errors;
 outlying networks are weighted down by Huber's rule). How small, the networks say themselves: of a
 few values of `deviation` the one with the least leave-one-out error over all resolutions is taken.
-The table's entries are m_b * (1 + d_b).
+The table's entries are m_b * (1 + d_b). How far the table is off after that is said by other
+networks, which the fit never saw (`validation_record`).
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import kendalltau
 
-from fofa.latency import Calibration
+from fofa.latency import Calibration, Validation
 from fofa.space import BlockSpec
-from profilers.measuring.statistics import huber_weights
+from profilers.measuring.statistics import huber_weights, noise_percent
 
 DEVIATIONS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 """Candidates for the standard deviation of a block's value within networks from its own."""
@@ -87,6 +89,32 @@ def calibrate(timings: Mapping[int, Timings]) -> dict[int, CalibratedBlocks]:
         )
         for resolution, fit in best.items()
     }
+
+
+def validation_record(
+    predicted_ms: Sequence[float] | np.ndarray,
+    measured_ms: Sequence[float] | np.ndarray,
+    repeats_ms: Sequence[tuple[float, float]],
+) -> Validation:
+    """Errors in percent of the measured time.
+
+    Args:
+        predicted_ms, measured_ms: of each validation network.
+        repeats_ms: pairs of times of one network that was timed as two separate entries; their
+            mean relative difference is the noise floor, below which no table can come.
+    """
+    predicted, measured = np.asarray(predicted_ms), np.asarray(measured_ms)
+    errors = 100 * np.abs(predicted / measured - 1)
+    tau = float(kendalltau(predicted, measured).statistic) if len(measured) > 1 else float("nan")
+    return Validation(
+        networks=len(measured),
+        mape_percent=float(errors.mean()),
+        max_percent=float(errors.max()),
+        within_5_percent=float(100 * np.mean(errors <= 5)),
+        within_10_percent=float(100 * np.mean(errors <= 10)),
+        kendall_tau=None if np.isnan(tau) else tau,
+        noise_percent=noise_percent(repeats_ms),
+    )
 
 
 def _left_out_error(fits: Mapping[int, _Fit]) -> float:

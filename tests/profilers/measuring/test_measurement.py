@@ -5,11 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from fofa.errors import UserError
 from fofa.space import NetworkConfig, SearchSpace
-from profilers.measuring.instruments import Instruments
-from profilers.measuring.measurement import measure
-from profilers.measuring.samples import PartialFile
+from profilers.measuring.measurement import evaluate
+from profilers.measuring.rounds import run_rounds
 from profilers.measuring.settings import MeasureSettings
 from profilers.measuring.simulation import SimulatedDevice, SimulatedPlugin
 from profilers.measuring.workload import plan_workload
@@ -19,13 +17,13 @@ SETTINGS = MeasureSettings(
     calibration_networks=4, validation_networks=3, repeats=1, min_rounds=8, max_rounds=8
 )
 WORKLOAD = plan_workload(SearchSpace(resolutions=(64, 96)), NetworkConfig(width_mult=0.5), SETTINGS)
-NAMES = [WORKLOAD.canary.name, *(item.name for item in WORKLOAD.items)]
 
 
-def run(device, *, settings=SETTINGS, **options):
+def run(device, *, settings=SETTINGS):
     plugin = SimulatedPlugin(device)
     with plugin.open(PluginOptions()) as session:
-        return measure(session, WORKLOAD, settings, plugin.instruments(), **options)
+        plan, rounds = run_rounds(session, WORKLOAD, settings, plugin.instruments())
+    return evaluate(plan, rounds, WORKLOAD.canary.name)
 
 
 def relative_errors(measurement, device):
@@ -107,55 +105,6 @@ def test_the_order_follows_from_the_seed():
         max_rounds=8,
     )
     assert run(SimulatedDevice(), settings=other).rounds != first.rounds
-
-
-class InterruptError(Exception):
-    pass
-
-
-class InterruptAfter:
-    """A progress display that ends the program after some steps of the rounds."""
-
-    def __init__(self, steps):
-        self.left, self.measuring = steps, False
-
-    def stage(self, name, total):
-        self.measuring = name == "measuring"
-
-    def advance(self, steps=1):
-        self.left -= self.measuring
-        if self.left < 0:
-            raise InterruptError
-
-
-@pytest.mark.parametrize("steps", [0, 1, 100, 400])
-def test_an_interrupted_run_resumes_to_the_same_result(tmp_path, steps):
-    identity = {"device": "simulated"}
-    whole = run(SimulatedDevice())
-    partial = PartialFile(tmp_path / "t.partial", NAMES)
-    plugin = SimulatedPlugin()
-    interrupted = Instruments(
-        clock=plugin.time.now,
-        meter=plugin.instruments().meter,
-        progress=InterruptAfter(steps),
-    )
-    with plugin.open(PluginOptions()) as session, pytest.raises(InterruptError):
-        measure(session, WORKLOAD, SETTINGS, interrupted, partial=partial, identity=identity)
-    resumed = run(SimulatedDevice(), partial=partial, identity=identity)
-    assert resumed.resumed_rounds == steps // len(WORKLOAD.items)
-    assert len(resumed.rounds) == len(whole.rounds)
-    orders = [[[v.item for v in r.visits] for r in m.rounds] for m in (resumed, whole)]
-    assert orders[0] == orders[1]
-    for name, summary in whole.summaries.items():
-        assert resumed.summaries[name].median_ms == pytest.approx(summary.median_ms, abs=2e-6)
-        assert resumed.summaries[name].samples == summary.samples
-
-
-def test_another_measurement_is_not_continued(tmp_path):
-    partial = PartialFile(tmp_path / "t.partial", NAMES)
-    run(SimulatedDevice(), partial=partial, identity={"seed": 0, "device": "a"})
-    with pytest.raises(UserError, match=r"differs in seed; --fresh discards it"):
-        run(SimulatedDevice(), partial=partial, identity={"seed": 1, "device": "a"})
 
 
 def test_the_budget_sets_the_number_of_rounds():

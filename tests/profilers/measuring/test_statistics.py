@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profilers.measuring.statistics import huber_weights, mad, running_median, summarise
+from profilers.measuring.statistics import (
+    huber_weights,
+    mad,
+    noise_percent,
+    running_median,
+    summarise,
+)
 
 times = st.floats(min_value=1e-3, max_value=1e3)
 visits = st.lists(st.lists(times, min_size=1, max_size=6), min_size=1, max_size=20)
@@ -65,3 +71,7 @@ def test_huber_weights_fall_with_the_residual(values):
     assert np.all((weights > 0) & (weights <= 1))
     order = np.argsort(np.abs(residuals), kind="stable")
     assert np.all(np.diff(weights[order]) <= 1e-12)
+
+
+def test_noise_is_symmetric():
+    assert noise_percent([(1.0, 1.1)]) == noise_percent([(1.1, 1.0)])

@@ -7,18 +7,27 @@ import pytest
 
 from fofa.errors import UserError
 from fofa.latency import Lut, required_keys
+from fofa.progress import Progress
 from fofa.space import NetworkConfig, SearchSpace, architecture_blocks
 from profilers.hardware.devices import Device, Expectation, find_device
-from profilers.measuring.instruments import Instruments
 from profilers.measuring.interference import Interference
-from profilers.measuring.samples import partial_path, read_samples
+from profilers.measuring.measurement import evaluate
+from profilers.measuring.rounds import Instruments
+from profilers.measuring.samples import PartialFile, partial_path, read_samples
 from profilers.measuring.settings import MeasureSettings
 from profilers.measuring.simulation import SimulatedDevice, SimulatedPlugin
+from profilers.measuring.workload import plan_workload
 from profilers.plugin import PluginOptions
 from profilers.plugins.onnxruntime import PLUGIN
 from profilers.plugins.roofline import PLUGIN as ROOFLINE
 from profilers.registry import installed
-from profilers.tables.build import LutRequest, import_table, measure_lut, restrict
+from profilers.tables.build import (
+    LutRequest,
+    import_table,
+    measure_lut,
+    restrict,
+    resumable_rounds,
+)
 
 DEVICE = Device(name="sim", plugin="simulated", summary="")
 REQUEST = LutRequest(
@@ -85,21 +94,14 @@ def test_a_mismatch_is_recorded_warned_of_and_stops_on_request(tmp_path):
         simulate(tmp_path, request=request, require_match=True)
 
 
-class BusyMeter:
-    def read(self):
-        return Interference(other_cpu_percent=95.0, steal_percent=0.0)
-
-
-class OneNeighbour:
-    def others(self):
-        return 1
-
-
 def test_a_busy_machine_makes_the_table_unstable_and_says_why(tmp_path):
     plugin = SimulatedPlugin()
     warnings = []
     instruments = Instruments(
-        clock=plugin.time.now, meter=BusyMeter(), presence=OneNeighbour(), warn=warnings.append
+        clock=plugin.time.now,
+        interference=lambda: Interference(other_cpu_percent=95.0, steal_percent=0.0),
+        other_profilers=lambda: 1,
+        warn=warnings.append,
     )
     lut = measure_lut(REQUEST, plugin, tmp_path / "t.json", instruments)
     assert not lut.stability.stable
@@ -108,17 +110,79 @@ def test_a_busy_machine_makes_the_table_unstable_and_says_why(tmp_path):
     assert any("another profiler" in warning for warning in warnings)
 
 
+SETTINGS = MeasureSettings(
+    calibration_networks=4, validation_networks=3, repeats=1, min_rounds=8, max_rounds=8
+)
+WORKLOAD = plan_workload(SearchSpace(resolutions=(64, 96)), NetworkConfig(width_mult=0.5), SETTINGS)
+NAMES = [WORKLOAD.canary.name, *(item.name for item in WORKLOAD.items)]
+
+
+def run_resumably(path, identity, instruments=None):
+    """The measurement of `WORKLOAD`, and how many of its rounds were there already."""
+    plugin = SimulatedPlugin()
+    surroundings = instruments(plugin) if instruments else plugin.instruments()
+    with plugin.open(PluginOptions()) as session:
+        plan, rounds, num_resumed = resumable_rounds(
+            session, WORKLOAD, SETTINGS, surroundings, PartialFile(path, NAMES), identity
+        )
+    return evaluate(plan, rounds, WORKLOAD.canary.name), num_resumed
+
+
+class InterruptError(Exception):
+    pass
+
+
+class InterruptAfter(Progress):
+    """A progress display that ends the program after some steps of the rounds."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.left, self.measuring = steps, False
+
+    def stage(self, name, total, done=0):
+        self.measuring = name == "measuring"
+
+    def advance(self, amount=1, *, name=None, note=""):
+        self.left -= self.measuring
+        if self.left < 0:
+            raise InterruptError
+
+
+@pytest.mark.parametrize("steps", [0, 1, 100, 400])
+def test_an_interrupted_run_resumes_to_the_same_result(tmp_path, steps):
+    identity = {"device": "simulated"}
+    whole, none_resumed = run_resumably(tmp_path / "whole.partial", identity)
+    assert none_resumed == 0
+    path = tmp_path / "t.partial"
+    with pytest.raises(InterruptError):
+        run_resumably(path, identity, lambda p: p.instruments(progress=InterruptAfter(steps)))
+    resumed, num_resumed = run_resumably(path, identity)
+    assert num_resumed == steps // len(WORKLOAD.items)
+    assert len(resumed.rounds) == len(whole.rounds)
+    orders = [[[v.item for v in r.visits] for r in m.rounds] for m in (resumed, whole)]
+    assert orders[0] == orders[1]
+    for name, summary in whole.summaries.items():
+        assert resumed.summaries[name].median_ms == pytest.approx(summary.median_ms, abs=2e-6)
+        assert resumed.summaries[name].samples == summary.samples
+
+
+def test_another_measurement_is_not_continued(tmp_path):
+    run_resumably(tmp_path / "t.partial", {"seed": 0, "device": "a"})
+    with pytest.raises(UserError, match=r"differs in seed; --fresh discards it"):
+        run_resumably(tmp_path / "t.partial", {"seed": 1, "device": "a"})
+
+
 def test_an_interrupted_measurement_of_something_else_is_kept_unless_fresh(tmp_path):
     class StoppedError(UserError):
         pass
 
-    class StoppingProgress:
+    class StoppingProgress(Progress):
         stages = 0
 
-        def stage(self, name, total):
+        def stage(self, name, total, done=0):
             self.stages += 1
 
-        def advance(self, steps=1):
+        def advance(self, amount=1, *, name=None, note=""):
             if self.stages == 3:
                 raise StoppedError("stopped")
 
