@@ -1,13 +1,11 @@
-"""One process, or many under torchrun: who I am, on which device, and averaging gradients.
-
-Every process draws the same subnets and resolution, so every process has gradients for exactly the
-same parameters, and they can be averaged as one flat buffer in a single all-reduce (30 MB at width
-1.0) after the last backward pass, also when a step runs one subnet at a time.
-"""
+"""One process, or many under torchrun: who I am, on which device, and sums over all processes."""
 
 from __future__ import annotations
 
+import functools
 import os
+import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +13,13 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from fofa.errors import UserError
-from fofa.train.meeting import meet
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others before it gives up."""
+POLL_SECONDS = 0.02
 
 
 class WorkerLostError(Exception):
@@ -49,6 +47,10 @@ class Processes:
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace every gradient by its mean over all processes.
 
+        Every process draws the same subnets and resolution, so all have gradients for exactly the
+        same parameters: one flat buffer in a single all-reduce (30 MB at width 1.0) after the last
+        backward pass will do, also when a step runs one subnet at a time.
+
         Raises:
             WorkerLostError: if another process died or did not answer in time.
         """
@@ -62,6 +64,23 @@ class Processes:
         parts = flat.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view(gradient.shape))
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """The sum of every process's `tensor`, which stays as it is.
+
+        Raises:
+            WorkerLostError: if another process died or did not answer in time.
+        """
+        if self.world_size == 1:
+            return tensor
+        result = tensor.to(self.device, copy=True)
+        with _noticing_losses():
+            dist.all_reduce(result)
+        return result.to(tensor.device)
+
+    def agree(self, flag: bool) -> bool:
+        """What rank 0 says; the other ranks' `flag` does not count."""
+        return bool(self.total(torch.tensor(int(flag and self.is_main))))
 
 
 def choose_device(name: str) -> torch.device:
@@ -85,6 +104,20 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda", number)
 
 
+@functools.cache
+def device_name(device: torch.device) -> str:
+    """The name of the GPU, or of the processor with the number of threads used.
+
+    Asked once: finding out the processor's name takes about a second.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    from cpuinfo import get_cpu_info
+
+    brand = get_cpu_info().get("brand_raw", "CPU")
+    return f"{brand}, {torch.get_num_threads()} threads"
+
+
 def find_place(device: str) -> Processes:
     """This process's place, from the variables that torchrun sets; connects to nobody yet."""
     return Processes(
@@ -105,13 +138,54 @@ def connected(processes: Processes) -> Iterator[None]:
     backend = "nccl" if processes.device.type == "cuda" else "gloo"
     with _noticing_losses():
         found, rank, world_size = next(dist.rendezvous("env://", timeout=TIMEOUT))
-        store = meet(found, rank, world_size, TIMEOUT)
+        store = rendezvous(found, rank, world_size, TIMEOUT)
         dist.init_process_group(
             backend, store=store, rank=rank, world_size=world_size, timeout=TIMEOUT
         )
     yield
     # Not in a `finally`: after a failure the others may be gone, and saying goodbye would hang.
     dist.destroy_process_group()
+
+
+def rendezvous(store: dist.Store, rank: int, world_size: int, timeout: timedelta) -> dist.Store:
+    """The part of `store` that only this attempt's processes use; each of them calls this once.
+
+    torchrun keeps one key-value store for all attempts at a job (seen in torch 2.15), and a
+    process group leaves its addresses in it under the same keys every time. After a restart a
+    process may read an address that a dead process left there, and both sides then wait until the
+    timeout. So each attempt gets a prefix of its own, which the processes agree on first. The
+    number of restarts would not do: torchrun counts it on each machine by itself.
+
+    Every process but the first says hello under a name that was never used before, and the first
+    answers each name with the attempt's, until everybody has confirmed it. What dead processes
+    left in the store gets an answer that nobody reads.
+
+    Raises:
+        RuntimeError: if a process does not come in time.
+    """
+    if rank == 0:
+        return dist.PrefixStore(_host(store, world_size, timeout), store)
+    name = uuid.uuid4().hex
+    store.set(f"hello/{rank}", name)
+    store.wait([f"welcome/{name}"], timeout)
+    attempt = store.get(f"welcome/{name}").decode()
+    store.set(f"ready/{attempt}/{rank}", "")
+    return dist.PrefixStore(attempt, store)
+
+
+def _host(store: dist.Store, world_size: int, timeout: timedelta) -> str:
+    attempt = uuid.uuid4().hex
+    missing = set(range(1, world_size))
+    deadline = time.monotonic() + timeout.total_seconds()
+    while missing:
+        for rank in sorted(missing):
+            if store.check([f"hello/{rank}"]):
+                store.set(f"welcome/{store.get(f'hello/{rank}').decode()}", attempt)
+        missing = {rank for rank in missing if not store.check([f"ready/{attempt}/{rank}"])}
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"processes {sorted(missing)} did not come in time")
+        time.sleep(POLL_SECONDS)
+    return attempt
 
 
 @contextmanager

@@ -9,9 +9,10 @@ statistics/            BatchNorm statistics kept for chosen architectures
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,6 +21,11 @@ from fofa.errors import UserError
 from fofa.files import FileModel
 from fofa.space import SearchSpace, check_resolutions
 from fofa.supernet.config import SupernetConfig
+
+if TYPE_CHECKING:  # which loads torch
+    import torch
+
+    from fofa.supernet.model import Supernet
 
 Shift = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -94,3 +100,22 @@ class Run:
     def weights(self) -> Path:
         """The file of the supernet's weights."""
         return self.folder / WEIGHTS_NAME
+
+    def weights_checksum(self) -> str:
+        """SHA-256 of the file of the weights."""
+        with self.weights.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def load_supernet(self, device: torch.device | str = "cpu") -> Supernet:
+        """The supernet with its weights, on `device`, in evaluation mode.
+
+        Memory for a network is taken only once the weights fit the record.
+
+        Raises:
+            UserError: if the weights are missing or damaged, or do not fit the record.
+        """
+        from fofa.supernet.weights import supernet_of
+        from fofa.tensor_files import read_tensors
+
+        state, _ = read_tensors(self.weights)
+        return supernet_of(self.record.supernet, state, str(self.weights)).to(device).eval()

@@ -20,7 +20,7 @@ from fofa.commands.cli import make_app, run_app
 from fofa.data import DataSource, open_data
 from fofa.distributed import find_place
 from fofa.errors import UserError
-from fofa.evaluate.calibrate import calibrate
+from fofa.evaluate.batchnorm import calibrate
 from fofa.presets import SHAPES
 from fofa.recipes import Recipe, fofa_n3
 from fofa.space import Architecture, Subnet, compound_subnets

@@ -11,15 +11,13 @@ import torch
 import typer
 from torch import Tensor
 
-from fofa.distributed import choose_device
-from fofa.evaluate.batchnorm import Layout, Moments
-from fofa.evaluate.calibrate import calibrate
-from fofa.evaluate.passes import count_batch, count_correct, observe_batch
+from fofa.distributed import choose_device, device_name
+from fofa.evaluate.batchnorm import Moments, calibrate, observe_batch
+from fofa.evaluate.evaluator import count_batch, count_correct
 from fofa.space import Architecture, Subnet, compound_subnets, macs
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
 from fofa.supernet.prefix_tree import prefix_tree
-from fofa.train.metrics import device_name
 
 GOAL = 3.0
 
@@ -89,8 +87,7 @@ def macs_ratio(work: Work) -> float:
 
 def tree(work: Work) -> Tensor:
     """Right answers [subnets, 2], through the prefix tree of all subnets."""
-    layout = Layout.of(prefix_tree(work.subnets), work.supernet.network_config)
-    moments = Moments.zeros(layout, work.images.device)
+    moments = Moments.zeros(work.supernet, work.subnets)
     observe_batch(work.supernet, moments, work.images)
     correct = torch.zeros(len(work.subnets), 2, dtype=torch.int64, device=work.images.device)
     statistics = moments.statistics(torch.float32)

@@ -14,11 +14,10 @@ import typer
 from torch import Tensor
 from torch.optim import SGD
 
-from fofa.distributed import choose_device
+from fofa.distributed import choose_device, device_name
 from fofa.recipes import Recipe, get_recipe
 from fofa.space import Subnet
 from fofa.supernet.model import Supernet
-from fofa.train.metrics import device_name
 from fofa.train.optimizer import make_optimizer, set_learning_rate
 from fofa.train.schedule import TrainPlan
 from fofa.train.settings import Precision

@@ -11,10 +11,10 @@ import typer
 from rich.table import Table
 
 from fofa.accuracy import AccuracyTable
-from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_console
 from fofa.errors import UserError
-from fofa.files import check_replaceable
-from fofa.space import Architecture, SearchSpace, check_resolutions, parse_architecture
+from fofa.files import check_replaceable, locked
+from fofa.space import Architecture, SearchSpace, parse_architecture
 
 app = make_app("Measure the accuracy of every subnet of a run, or of named architectures.")
 SHOWN = 5
@@ -72,11 +72,10 @@ def evaluate(
     torchrun.
     """
     from fofa.data import open_data
-    from fofa.distributed import connected, find_place
-    from fofa.evaluate.lock import sole_writer
-    from fofa.evaluate.meter import SilentMeter, console_meter
+    from fofa.distributed import WorkerLostError, connected, find_place
     from fofa.evaluate.plan import Plan, plan_units
     from fofa.evaluate.table import TableRequest, make_table
+    from fofa.progress import Progress
     from fofa.runs import Run
 
     opened = Run.open(run)
@@ -91,7 +90,7 @@ def evaluate(
     space = SearchSpace(
         kind=opened.record.supernet.kind,
         width_mult=opened.record.supernet.width_mult,
-        resolutions=_parse_resolutions(resolutions) or tuple(opened.record.resolutions),
+        resolutions=parse_resolutions(resolutions) or tuple(opened.record.resolutions),
     )
     plan = Plan(
         units=plan_units(space, named, one_at_a_time=one_at_a_time),
@@ -117,12 +116,16 @@ def evaluate(
         out=out,
         keep_statistics=keep_statistics,
     )
-    with sole_writer(out) if processes.is_main else nullcontext(), connected(processes):
-        if processes.is_main:
-            with console_meter(console) as meter:
-                table = make_table(request, processes, meter, warn)
-        else:
-            table = make_table(request, processes, SilentMeter(), warn)
+    busy = "another fofa-eval is making this table; wait for it, or choose another --out"
+    try:
+        with (
+            locked(out, busy) if processes.is_main else nullcontext(),
+            connected(processes),
+            Progress(console if processes.is_main else None) as progress,
+        ):
+            table = make_table(request, processes, progress, warn)
+    except WorkerLostError as error:
+        raise UserError(f"{error}; the same command goes on where it stopped") from error
     if processes.is_main:
         _show(table, out)
 
@@ -130,15 +133,6 @@ def evaluate(
 def _parse_architectures(text: str | None) -> list[Architecture]:
     names = re.split(r"[,\s]+", text.strip(", ")) if text else []
     return [parse_architecture(name) for name in names]
-
-
-def _parse_resolutions(text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return ()
-    values = re.split(r"[,\s]+", text.strip(", "))
-    if not all(re.fullmatch(r"[0-9]{1,5}", value, re.ASCII) for value in values):
-        raise UserError(f"--resolutions {text!r}: expected sizes in pixels, such as 128,160")
-    return check_resolutions([int(value) for value in values])
 
 
 def _show(table: AccuracyTable, out: Path) -> None:

@@ -11,14 +11,13 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from fofa.accuracy import ArchitectureAccuracy
 from fofa.errors import UserError
 from fofa.evaluate.plan import Plan
-from fofa.files import explain, write_bytes
+from fofa.files import explain
+from fofa.tensor_files import read_tensors, write_tensors
 
 Phase = Literal["calibration", "evaluation"]
 Settings = dict[str, str | int | None]
@@ -55,8 +54,7 @@ def partial_path(out: Path) -> Path:
 
 def write_partial(path: Path, record: PartialRecord, tensors: dict[str, Tensor]) -> None:
     """Write atomically; `tensors` are of the current unit, or empty between two units."""
-    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(content, {"fofa.partial": record.model_dump_json()}))
+    write_tensors(path, tensors, {"fofa.partial": record.model_dump_json()})
 
 
 def read_partial(path: Path, settings: Settings) -> tuple[PartialRecord, dict[str, Tensor]]:
@@ -68,12 +66,10 @@ def read_partial(path: Path, settings: Settings) -> tuple[PartialRecord, dict[st
     if not path.exists():
         return PartialRecord(settings=settings), {}
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, metadata = read_tensors(path)
         record = PartialRecord.model_validate_json(metadata.get("fofa.partial", ""), strict=True)
-    except SafetensorError as error:
-        raise UserError(f"{path}: damaged ({error}); remove it to start over") from None
+    except UserError as error:
+        raise UserError(f"{error}; remove it to start over") from None
     except ValidationError as error:
         raise UserError(f"{path}: damaged ({explain(error)}); remove it to start over") from None
     for key in record.settings.keys() | settings.keys():

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from fofa.accuracy import ArchitectureAccuracy
 from fofa.data import Batch, DataSource
 from fofa.distributed import Processes
 from fofa.errors import UserError
-from fofa.evaluate.batchnorm import Layout, Moments, Statistics
+from fofa.evaluate.batchnorm import Moments, Statistics, observe_batch
 from fofa.evaluate.checkpoint import (
     PartialRecord,
     Phase,
@@ -31,30 +30,20 @@ from fofa.evaluate.checkpoint import (
     read_partial,
     write_partial,
 )
-from fofa.evaluate.gather import agree, rounds, total
-from fofa.evaluate.passes import count_batch, observe_batch
 from fofa.evaluate.plan import Plan, Unit
+from fofa.progress import Progress
 from fofa.space import macs, params
 from fofa.supernet.model import Supernet
-from fofa.supernet.prefix_tree import prefix_tree
+from fofa.supernet.prefix_tree import Node, walk
 
 SAVE_SECONDS = 30.0
-
-
-class Meter(Protocol):
-    """Is told how an evaluation gets on, in multiply-adds."""
-
-    def begin(self, total: int, done: int) -> None: ...
-
-    def advance(self, amount: int, doing: str) -> None: ...
-
 
 StatisticsHook = Callable[[Unit, Statistics], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What was measured. `calibrated` and `tested` are images of each architecture."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What an evaluation found. `calibrated` and `tested` are images of each architecture."""
 
     architectures: list[ArchitectureAccuracy]
     seconds: float
@@ -78,6 +67,7 @@ class Evaluation:
     """Runs a plan; `run` may be called once.
 
     Attributes:
+        progress: is told how far the evaluation is, in multiply-adds.
         settings: everything that the numbers depend on; a partial file of other ones is refused.
         partial: where to keep what is done while the evaluation goes on; None to keep nothing.
         on_statistics: is called, in the main process, with each unit's recalibrated statistics.
@@ -88,7 +78,7 @@ class Evaluation:
     data: DataSource
     plan: Plan
     processes: Processes
-    meter: Meter
+    progress: Progress = field(default_factory=Progress)
     settings: Settings = field(default_factory=dict)
     partial: Path | None = None
     on_statistics: StatisticsHook | None = None
@@ -96,7 +86,7 @@ class Evaluation:
     _began: float = field(default=0.0, init=False)
     _saved: float = field(default=0.0, init=False)
 
-    def run(self) -> Result:
+    def run(self) -> Measured:
         """Measure everything that the partial file does not hold yet.
 
         Raises:
@@ -109,7 +99,7 @@ class Evaluation:
             tests = min(self.plan.limit or self.data.num_test, self.data.num_test)
             check_progress(self.partial, record, self.plan, tests)
         self._began = self._saved = time.monotonic()
-        self._begin_meter(record)
+        self._begin_progress(record)
         for number in range(record.units, len(self.plan.units)):
             unit = self.plan.units[number]
             state = self._start(unit, record, tensors)
@@ -124,12 +114,16 @@ class Evaluation:
             )
             tensors = {}
             self._write(record, {})
-        return Result(record.finished, self._seconds(record), record.calibrated, record.tested)
+        return Measured(
+            architectures=record.finished,
+            seconds=self._seconds(record),
+            calibrated=record.calibrated,
+            tested=record.tested,
+        )
 
     def _start(self, unit: Unit, record: PartialRecord, tensors: dict[str, Tensor]) -> _UnitState:
         """Sums of zero, or in rank 0 those of the partial file."""
-        layout = Layout.of(prefix_tree(unit.subnets), self.supernet.network_config)
-        moments = Moments.zeros(layout, self.processes.device)
+        moments = Moments.zeros(self.supernet, unit.subnets)
         correct = torch.zeros(len(unit.subnets), 2, dtype=torch.int64, device=self.processes.device)
         state = _UnitState(moments, correct)
         if tensors:
@@ -170,8 +164,8 @@ class Evaluation:
         for images, labels in self._own(tests, state, record, unit, cost):
             count_batch(supernet, statistics, images, labels, state.correct, bf16=plan.bf16)
             state.tested += len(images)
-        correct = total(self.processes, state.correct).tolist()
-        state.tested = int(total(self.processes, torch.tensor(state.tested)))
+        correct = self.processes.total(state.correct).tolist()
+        state.tested = int(self.processes.total(torch.tensor(state.tested)))
         if not state.tested:
             raise UserError(f"{self.data.name}: no test images")
         return [
@@ -195,16 +189,16 @@ class Evaluation:
     ) -> Iterator[Batch]:
         """This process's share of the batches that are not done yet, on its device."""
         rest = itertools.islice(batches, state.batches, None)
-        for shares in rounds(rest, self.processes.world_size):
+        while shares := list(itertools.islice(rest, self.processes.world_size)):
             if self.processes.rank < len(shares):
                 images, labels = shares[self.processes.rank]
                 device = self.processes.device
                 yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             state.batches += len(shares)
             seen = sum(len(images) for images, _ in shares)
-            self.meter.advance(cost * seen, f"{unit.resolution} px, {state.phase}")
+            self.progress.advance(cost * seen, name=f"{unit.resolution} px, {state.phase}")
             due = time.monotonic() - self._saved >= self.save_seconds
-            if self.partial is not None and agree(self.processes, due):
+            if self.partial is not None and self.processes.agree(due):
                 self._save(state, record)
 
     def _total_moments(self, state: _UnitState) -> Moments:
@@ -214,19 +208,19 @@ class Evaluation:
             return moments
         return Moments(
             moments.layout,
-            total(self.processes, moments.mean),
-            total(self.processes, moments.variance),
-            int(total(self.processes, torch.tensor(moments.images))),
+            self.processes.total(moments.mean),
+            self.processes.total(moments.variance),
+            int(self.processes.total(torch.tensor(moments.images))),
         )
 
     def _save(self, state: _UnitState, record: PartialRecord) -> None:
         moments = self._total_moments(state)
-        correct = total(self.processes, state.correct)
+        correct = self.processes.total(state.correct)
         place = {
             "phase": state.phase,
             "batches": state.batches,
             "calibrated": moments.images,
-            "tested": int(total(self.processes, torch.tensor(state.tested))),
+            "tested": int(self.processes.total(torch.tensor(state.tested))),
         }
         tensors = {"mean": moments.mean, "variance": moments.variance, "correct": correct}
         self._write(record.model_copy(update=place), tensors)
@@ -241,7 +235,7 @@ class Evaluation:
         """Time spent, in this call and in those that were interrupted before it."""
         return record.seconds + time.monotonic() - self._began
 
-    def _begin_meter(self, record: PartialRecord) -> None:
+    def _begin_progress(self, record: PartialRecord) -> None:
         calibration = min(self.plan.calibration_images, self.data.num_train)
         tests = min(self.plan.limit or self.data.num_test, self.data.num_test)
         config = self.supernet.network_config
@@ -250,4 +244,35 @@ class Evaluation:
         if record.units < len(costs):
             seen = record.calibrated + record.tested if record.batches else 0
             done += self.plan.units[record.units].macs(config) * seen
-        self.meter.begin(sum(costs), done)
+        self.progress.stage("starting", sum(costs), done)
+
+
+@torch.inference_mode()
+def count_batch(
+    supernet: Supernet,
+    statistics: Statistics,
+    images: Tensor,
+    labels: Tensor,
+    correct: Tensor,
+    *,
+    bf16: bool = False,
+) -> None:
+    """Add every subnet's right answers for [N, 3, R, R] images to `correct`, int64 [subnets, 2].
+
+    Column 0 counts answers that are right at the first guess, column 1 within five.
+    """
+
+    def run(node: Node, x: Tensor) -> Tensor:
+        return supernet.run_step(node.step, x, statistics.normaliser(node))
+
+    x = images.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+        for leaf, features in walk(statistics.layout.tree.root, x, run):
+            correct[leaf] += count_correct(supernet.head.classify(features), labels)
+
+
+def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many of [N, classes] logits have the label first, and among the first five: int64 [2]."""
+    guesses = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    hits = guesses == labels[:, None]
+    return torch.stack([hits[:, 0].sum(), hits.any(dim=1).sum()])

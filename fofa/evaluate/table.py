@@ -11,18 +11,16 @@ import torch
 
 from fofa.accuracy import AccuracyTable, EvaluationRecord, SpaceRecord
 from fofa.data import DataSource
-from fofa.distributed import Processes
+from fofa.distributed import Processes, device_name
 from fofa.errors import UserError
-from fofa.evaluate.batchnorm import Statistics
+from fofa.evaluate.batchnorm import Statistics, keep_statistics
 from fofa.evaluate.checkpoint import partial_path
-from fofa.evaluate.evaluator import Evaluation, Meter, Result, StatisticsHook
-from fofa.evaluate.kept import keep_statistics, weights_checksum
+from fofa.evaluate.evaluator import Evaluation, Measured, StatisticsHook
 from fofa.evaluate.plan import Plan, Unit
+from fofa.progress import Progress
 from fofa.runs import Run
 from fofa.space import SearchSpace
 from fofa.supernet.model import Supernet
-from fofa.supernet.weights import load_supernet
-from fofa.train.metrics import device_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +37,7 @@ class TableRequest:
 def make_table(
     request: TableRequest,
     processes: Processes,
-    meter: Meter,
+    progress: Progress,
     warn: Callable[[str], None],
 ) -> AccuracyTable:
     """Evaluate and write the table; partial results are kept beside it until then.
@@ -51,15 +49,15 @@ def make_table(
     """
     run, data = request.run, request.data
     _check_data(run, data, warn)
-    supernet = load_supernet(run, processes.device)
+    supernet = run.load_supernet(processes.device)
     evaluation = Evaluation(
         supernet=supernet,
         data=data,
         plan=request.plan,
         processes=processes,
-        meter=meter,
+        progress=progress,
         settings=request.plan.settings()
-        | {"weights": weights_checksum(run), "data": data.spec, "test set": data.num_test},
+        | {"weights": run.weights_checksum(), "data": data.spec, "test set": data.num_test},
         partial=partial_path(request.out),
         on_statistics=_keeper(run, supernet) if request.keep_statistics else None,
     )
@@ -70,7 +68,7 @@ def make_table(
     return table
 
 
-def _table(request: TableRequest, result: Result, device: torch.device) -> AccuracyTable:
+def _table(request: TableRequest, measured: Measured, device: torch.device) -> AccuracyTable:
     run, plan = request.run, request.plan
     space = SearchSpace(
         kind=run.record.supernet.kind,
@@ -84,15 +82,15 @@ def _table(request: TableRequest, result: Result, device: torch.device) -> Accur
         space=SpaceRecord.of(space),
         training=run.record.training,
         evaluation=EvaluationRecord(
-            calibration_images=result.calibrated,
-            test_images=result.tested,
+            calibration_images=measured.calibrated,
+            test_images=measured.tested,
             split="test",
             precision="bf16" if plan.bf16 else "fp32",
             device=device_name(device),
-            seconds=round(result.seconds, 1),
+            seconds=round(measured.seconds, 1),
         ),
         proxy=run.record.proxy,
-        architectures=result.architectures,
+        architectures=measured.architectures,
     )
 
 

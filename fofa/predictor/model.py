@@ -14,14 +14,13 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from fofa.accuracy import ProxyRecord, SpaceRecord
 from fofa.errors import UserError
-from fofa.files import FileModel, write_bytes
+from fofa.files import FileModel
 from fofa.predictor.features import BLOCK_FEATURES, features
 from fofa.space.encoding import Population
+from fofa.tensor_files import read_arrays, write_arrays
 
 METADATA_KEY = "fofa"
 OFA_RESOLUTIONS = tuple(range(112, 225, 16))
@@ -102,7 +101,7 @@ class Predictor:
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             tensors[f"layers.{index}.weight"] = np.ascontiguousarray(weight.T)
             tensors[f"layers.{index}.bias"] = bias
-        write_bytes(path, save(tensors, metadata={METADATA_KEY: self.record.to_json()}))
+        write_arrays(path, tensors, {METADATA_KEY: self.record.to_json()})
 
 
 def load_predictor(path: Path) -> Predictor:
@@ -115,12 +114,8 @@ def load_predictor(path: Path) -> Predictor:
         raise UserError(f"{path}: no such file")
     if path.suffix in (".pth", ".pt"):
         return _load_ofa(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(METADATA_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a predictor in safetensors: {error}") from None
+    tensors, metadata = read_arrays(path)
+    text = metadata.get(METADATA_KEY)
     if text is None:
         raise UserError(f"{path}: safetensors without a predictor's metadata ({METADATA_KEY!r})")
     record = PredictorRecord.parse(text, path)

@@ -18,8 +18,15 @@ from torch import Tensor, nn
 from fofa.errors import UserError
 from fofa.space import DEPTHS, EXPANDS, BlockChoice, Subnet
 from fofa.supernet.config import SupernetConfig
-from fofa.supernet.elastic import Normalise, run_head, run_mbconv, run_stem, shared_norm
-from fofa.supernet.kernels import KernelTransform, shrink
+from fofa.supernet.elastic import (
+    KernelTransform,
+    Normalise,
+    run_head,
+    run_mbconv,
+    run_stem,
+    shared_norm,
+    shrink,
+)
 from fofa.supernet.network import Blocks, PlainNetwork
 from fofa.supernet.prefix_tree import Node, Step, path, prefix_tree, walk
 
@@ -102,7 +109,7 @@ class Supernet(Blocks):
         network = network.to(dtype=weight.dtype).to_empty(device=weight.device)
         shared = self.state_dict()
         kernels = {
-            f"stages.{step.stage - 1}.{step.index}.depthwise.weight": self.depthwise_weight(step)
+            f"{step.key}.depthwise.weight": self.depthwise_weight(step)
             for step in path(subnet)
             if step.position == "stage"
         }

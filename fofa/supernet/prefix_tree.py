@@ -31,6 +31,13 @@ class Step:
     kernel: int = 0
     expand: int = 0
 
+    @property
+    def key(self) -> str:
+        """The block's name in a supernet and in any extracted network: `stages.2.0`, `stem`."""
+        if self.position != "stage":
+            return self.position
+        return f"stages.{self.stage - 1}.{self.index}"
+
     def spec(self, resolution: int, config: NetworkConfig) -> BlockSpec:
         """The block's description in a network for square images of side `resolution`."""
         sizes = stage_sizes(resolution)

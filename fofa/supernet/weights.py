@@ -1,4 +1,4 @@
-"""Weights of supernets on disk: safetensors, nothing unpickled."""
+"""Weights of supernets: fresh ones, and those that come from a file."""
 
 from __future__ import annotations
 
@@ -6,15 +6,32 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import nn
 
 from fofa.errors import UserError
-from fofa.files import write_bytes
-from fofa.runs import Run
+from fofa.seeds import mix
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
+from fofa.tensor_files import write_tensors
+
+
+def fresh_supernet(
+    config: SupernetConfig, seed: int, *, zero_init_residual: bool = False
+) -> Supernet:
+    """A supernet with random weights that depend on `seed` only, the same in every process.
+
+    With `zero_init_residual` the blocks of every stage but its first add nothing at the start (the
+    scale of their last norm is zero; Goyal et al., 2017), which lets a deep network learn within
+    its first hundred steps. Short schedules need that, the recipes' own lengths do not.
+    """
+    torch.manual_seed(mix(seed, "initialisation"))
+    supernet = Supernet(config)
+    if zero_init_residual:
+        for stage in supernet.stages:
+            blocks = list(stage.children())
+            for block in blocks[1:]:
+                torch.nn.init.zeros_(block.get_submodule("project_bn").get_parameter("weight"))
+    return supernet
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
@@ -23,19 +40,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
     Raises:
         UserError: if `path` cannot be written.
     """
-    state = network.state_dict()
-    write_bytes(path, save({key: tensor.detach().contiguous() for key, tensor in state.items()}))
-
-
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Read what `save_weights` wrote into a network of the same configuration.
-
-    Raises:
-        UserError: if the file cannot be read, or keys or shapes are not the network's.
-    """
-    state = _read_state(path)
-    check_state(network, state, str(path))
-    network.load_state_dict(state)
+    write_tensors(path, network.state_dict())
 
 
 def check_state(
@@ -77,19 +82,6 @@ def check_state(
         raise UserError(f"{source}: not this network's weights: {'; '.join(filter(None, faults))}")
 
 
-def load_supernet(run: Run, device: torch.device | str = "cpu") -> Supernet:
-    """The supernet of a run with its weights, on `device`, in evaluation mode.
-
-    Memory for a network is taken only once the weights fit the record.
-
-    Raises:
-        UserError: if the run's weights are missing or do not fit its record.
-    """
-    state = _read_state(run.weights)
-    supernet = supernet_of(run.record.supernet, state, str(run.weights))
-    return supernet.to(device).eval()
-
-
 def supernet_of(
     config: SupernetConfig,
     state: Mapping[str, torch.Tensor],
@@ -109,22 +101,6 @@ def supernet_of(
     check_state(supernet, state, source, names)
     supernet.to_empty(device="cpu").load_state_dict(state)
     return supernet
-
-
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises:
-        UserError: if the file cannot be read.
-    """
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a safetensors file: {error}") from None
 
 
 def _listed(what: str, names: list[str], limit: int = 4) -> str:

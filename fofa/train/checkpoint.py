@@ -14,12 +14,10 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from fofa.errors import UserError
-from fofa.files import FileModel, write_bytes
+from fofa.files import FileModel
+from fofa.tensor_files import read_tensors, write_tensors
 
 CHECKPOINT_PATH = Path("checkpoint", "latest.safetensors")
 
@@ -55,12 +53,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         UserError: if it cannot be written; the old one is then still whole.
     """
     tensors = {
-        f"{group}.{name}": tensor.detach().cpu().contiguous()
+        f"{group}.{name}": tensor
         for group, members in checkpoint.groups.items()
         for name, tensor in members.items()
     }
     header = {"state": json.dumps(checkpoint.state.model_dump(by_alias=True, mode="json"))}
-    write_bytes(folder / CHECKPOINT_PATH, save(tensors, metadata=header))
+    write_tensors(folder / CHECKPOINT_PATH, tensors, header)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
@@ -72,13 +70,8 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     path = folder / CHECKPOINT_PATH
     if not path.is_file():
         return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get("state", "null")
-            tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError) as error:
-        raise UserError(f"{path}: damaged: {error}") from None
-    state = CheckpointState.parse(header, path)
+    tensors, header = read_tensors(path)
+    state = CheckpointState.parse(header.get("state", "null"), path)
     groups: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         group, _, name = key.partition(".")

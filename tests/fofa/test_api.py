@@ -13,10 +13,9 @@ from PIL import Image
 
 from fofa import api
 from fofa.errors import UserError
-from fofa.evaluate.kept import keep_statistics
+from fofa.evaluate.batchnorm import keep_statistics
 from fofa.runs import Run
 from fofa.space import parse_architecture
-from fofa.supernet.weights import load_supernet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart.py"
@@ -57,7 +56,7 @@ def test_kept_statistics_need_no_data(make_run, tmp_path) -> None:
     with pytest.raises(UserError, match="nowhere"):
         api.extract(run, "22222@24")
     architecture = parse_architecture("22222@24")
-    keep_statistics(run, architecture, load_supernet(run).extract(architecture.subnet))
+    keep_statistics(run, architecture, run.load_supernet().extract(architecture.subnet))
     assert api.extract(run, "22222@24").architecture == architecture
 
 

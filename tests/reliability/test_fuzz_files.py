@@ -48,7 +48,8 @@ from fofa.space import NetworkConfig, SearchSpace, parse_architecture
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.foreign import read_checkpoint
 from fofa.supernet.model import Supernet
-from fofa.supernet.weights import check_state, load_supernet, load_weights, save_weights
+from fofa.supernet.weights import check_state, save_weights
+from fofa.tensor_files import read_tensors
 from fofa.train.checkpoint import Checkpoint, CheckpointState, load_checkpoint, save_checkpoint
 from fofa.train.settings import TrainSettings
 from profilers.measuring.measurement import evaluate
@@ -190,7 +191,7 @@ def run_formats(folder: Path, tables: Path, run: Path) -> Iterator[Format]:
         opened = Run.open(place)
         check_model(path, opened.record)
         assert opened.record.space.resolutions
-        load_supernet(opened)
+        opened.load_supernet()
 
     yield Format("run record", text, damage_json, use_record)
 
@@ -199,7 +200,7 @@ def run_formats(folder: Path, tables: Path, run: Path) -> Iterator[Format]:
     save_weights(network, folder / "small.safetensors")
 
     def use_weights(path: Path) -> None:
-        load_weights(network, path)
+        check_state(network, read_tensors(path)[0], str(path))
 
     small = (folder / "small.safetensors").read_bytes()
     yield Format("weights", small, damage_safetensors, use_weights)

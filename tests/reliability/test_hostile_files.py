@@ -23,7 +23,6 @@ from fofa.errors import UserError
 from fofa.predictor.model import load_predictor
 from fofa.runs import WEIGHTS_NAME, Run, RunRecord
 from fofa.supernet.foreign import read_checkpoint
-from fofa.supernet.weights import load_supernet
 from fofa.train.checkpoint import CHECKPOINT_PATH, load_checkpoint
 from profilers.tables.ofa_yaml import read_tables
 
@@ -97,7 +96,7 @@ def test_weights_and_checkpoints_that_would_run_code_are_refused(
     (tmp_path / "run.json").write_bytes((tiny_run / "run.json").read_bytes())
     (tmp_path / WEIGHTS_NAME).write_bytes(bomb)
     with pytest.raises(UserError, match="not a safetensors file"):
-        load_supernet(Run.open(tmp_path))
+        Run.open(tmp_path).load_supernet()
     (tmp_path / CHECKPOINT_PATH).parent.mkdir()
     (tmp_path / CHECKPOINT_PATH).write_bytes(bomb)
     with pytest.raises(UserError, match="damaged"):

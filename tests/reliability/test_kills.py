@@ -21,7 +21,6 @@ from safetensors.torch import load_file
 from fofa.accuracy import AccuracyTable
 from fofa.latency import Lut
 from fofa.runs import RECORD_NAME, Run, RunRecord
-from fofa.supernet.weights import load_supernet
 from fofa.train.checkpoint import load_checkpoint
 from fofa.train.settings import TrainSettings
 from profilers.measuring.samples import read_samples
@@ -76,7 +75,7 @@ def check_run_is_whole(folder: Path) -> None:
         record = RunRecord.read(folder / RECORD_NAME)
         assert checkpoint is not None
         assert record.step <= checkpoint.state.step
-        load_supernet(Run.open(folder))
+        Run.open(folder).load_supernet()
 
 
 def kill_moments(kills: int, dice: random.Random) -> list[int]:

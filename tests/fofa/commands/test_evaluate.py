@@ -13,7 +13,7 @@ import pytest
 
 from fofa.accuracy import AccuracyTable
 from fofa.commands.evaluate import main
-from fofa.evaluate import load_calibrated
+from fofa.evaluate.batchnorm import load_calibrated
 from fofa.runs import Run
 from fofa.space import parse_architecture
 

@@ -15,7 +15,6 @@ from fofa.runs import Run
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.foreign import legacy_names
 from fofa.supernet.model import Supernet
-from fofa.supernet.weights import load_supernet
 
 PROGRAMS = {"fofa-import": import_checkpoint.main, "fofa-eval": evaluate.main}
 Call = Callable[..., tuple[int | str | None, str, str]]
@@ -65,7 +64,7 @@ def test_an_imported_run_is_evaluated(checkpoint: Path, tmp_path: Path, call: Ca
     assert run.record.resolutions == [128, 160, 192, 224]
     assert run.record.class_names == [str(number) for number in range(10)]
     assert run.record.mean == (0.485, 0.456, 0.406)
-    assert load_supernet(run).config.kernel_mode == "transform"
+    assert run.load_supernet().config.kernel_mode == "transform"
 
     out = tmp_path / "accuracy.json"
     elastic = "3x4+5x6-7x3+3x3-3x6+3x6-5x4+5x4+5x4-7x6+3x3@32"

@@ -14,8 +14,8 @@ from fofa.distributed import Processes
 from fofa.errors import UserError
 from fofa.evaluate.checkpoint import PartialRecord, read_partial, write_partial
 from fofa.evaluate.evaluator import Evaluation
-from fofa.evaluate.meter import SilentMeter
 from fofa.evaluate.plan import Plan, Unit, plan_units
+from fofa.progress import Progress
 from fofa.space import Architecture, SearchSpace, Subnet, parse_architecture
 from fofa.supernet.model import Supernet
 
@@ -67,7 +67,6 @@ def evaluate(
             data=data,
             plan=plan,
             processes=ALONE,
-            meter=SilentMeter(),
             settings=plan.settings(),
             partial=partial,
             save_seconds=0,
@@ -228,26 +227,26 @@ def test_a_partial_file_that_no_evaluation_leaves_is_refused(
 
 
 def test_progress_adds_up(supernet: Supernet, noise: DataSource, tmp_path: Path) -> None:
-    class Recorder:
-        def __init__(self) -> None:
-            self.total = self.done = 0
+    class Recorder(Progress):
+        total = done = 0.0
 
-        def begin(self, total: int, done: int) -> None:
+        def stage(self, name: str, total: float, done: float = 0) -> None:
             self.total, self.done = total, done
 
-        def advance(self, amount: int, doing: str) -> None:
+        def advance(self, amount: float = 1, *, name: str | None = None, note: str = "") -> None:
             self.done += amount
-            assert doing.endswith(("calibration", "evaluation"))
+            assert name is not None
+            assert name.endswith(("calibration", "evaluation"))
 
     partial, plan = tmp_path / "partial", make_plan()
     for after in (7, 100):
-        meter = Recorder()
+        progress = Recorder()
         evaluation = Evaluation(
             supernet=supernet,
             data=BreakingData(noise, after),  # type: ignore[arg-type]
             plan=plan,
             processes=ALONE,
-            meter=meter,
+            progress=progress,
             settings=plan.settings(),
             partial=partial,
             save_seconds=0,
@@ -255,10 +254,10 @@ def test_progress_adds_up(supernet: Supernet, noise: DataSource, tmp_path: Path)
         if after < 10:
             with pytest.raises(BrokenOffError):
                 evaluation.run()
-            assert 0 < meter.done < meter.total
+            assert 0 < progress.done < progress.total
         else:
             evaluation.run()
-            assert meter.done == meter.total
+            assert progress.done == progress.total
 
 
 def test_units_of_a_plan() -> None:

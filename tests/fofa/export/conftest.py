@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from fofa.data import DataSource, open_data
-from fofa.evaluate.calibrate import calibrate
+from fofa.evaluate.batchnorm import calibrate
 from fofa.runs import Run
 from fofa.space import Architecture, parse_architecture
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
 from fofa.supernet.network import PlainNetwork
-from fofa.supernet.weights import load_supernet
 
 
 @pytest.fixture(autouse=True)
@@ -45,4 +44,4 @@ def architecture() -> Architecture:
 @pytest.fixture(scope="session")
 def network(run: Run, shapes: DataSource, architecture: Architecture) -> PlainNetwork:
     """The architecture's plain network, calibrated on 64 images."""
-    return calibrate(load_supernet(run), architecture, shapes.calibration_batches(32, 64, 32))
+    return calibrate(run.load_supernet(), architecture, shapes.calibration_batches(32, 64, 32))

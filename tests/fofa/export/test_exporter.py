@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import onnx
@@ -7,12 +8,13 @@ import pytest
 import torch
 
 from fofa.errors import UserError
-from fofa.evaluate.kept import keep_statistics
-from fofa.export.exporter import deliver
+from fofa.evaluate.batchnorm import keep_statistics
+from fofa.export.exporter import ExportRequest, export_network
 from fofa.export.onnx_file import noise_images, session_logits
-from fofa.export.request import ExportRequest
+from fofa.runtime.tensorrt import MODULES
 from fofa.space import macs, params, parse_architecture
 
+RTX = any(find_spec(name) for name in MODULES[1:]) and not find_spec("tensorrt")
 ELASTIC = parse_architecture("3x3+3x4-3x3+3x3-3x3+3x3-3x3+3x3-3x3+3x3@32")
 
 
@@ -38,7 +40,7 @@ def top1_of(path, shapes, images: int) -> float:
 
 
 def test_the_file_is_the_network_and_says_what_it_is(request_, run, network, shapes) -> None:
-    result = deliver(request_)
+    result = export_network(request_)
     assert result.max_difference <= 1e-3
     assert result.statistics == "recalibrated"
     assert result.accuracy.test_images == 200
@@ -56,7 +58,7 @@ def test_the_file_is_the_network_and_says_what_it_is(request_, run, network, sha
 
 
 def test_top1_equals_the_subnets_on_the_whole_test_set(request_, network, shapes) -> None:
-    deliver(replace(request_, test_images=0))
+    export_network(replace(request_, test_images=0))
     logits = session_logits(request_.out)
     for images, _ in shapes.test_batches(32, 250):
         with torch.inference_mode():
@@ -67,9 +69,9 @@ def test_top1_equals_the_subnets_on_the_whole_test_set(request_, network, shapes
         assert np.array_equal(actual.argmax(1), expected.argmax(1))
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int8"])
+@pytest.mark.parametrize("dtype", ["fp16", "int8"])
 def test_smaller_types_come_with_their_accuracy(request_, shapes, dtype) -> None:
-    result = deliver(replace(request_, dtype=dtype))
+    result = export_network(replace(request_, dtype=dtype))
     assert result.accuracy.top1 == pytest.approx(top1_of(request_.out, shapes, 200))
     assert result.reference_top1 is not None
     assert (result.max_difference is None) == (dtype == "int8")
@@ -77,9 +79,49 @@ def test_smaller_types_come_with_their_accuracy(request_, shapes, dtype) -> None
     assert props["dtype"] == dtype
 
 
+def test_an_older_word_for_a_type_is_read_and_the_new_one_written(request_) -> None:
+    export_network(replace(request_, dtype="float16", test_images=0))
+    props = {p.key: p.value for p in onnx.load(request_.out).metadata_props}
+    assert props["dtype"] == "fp16"
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+def test_a_file_of_a_fixed_batch(request_, shapes, dtype) -> None:
+    result = export_network(replace(request_, dtype=dtype, fixed_batch=3))
+    [taken] = onnx.load(request_.out).graph.input
+    assert [size.dim_value for size in taken.type.tensor_type.shape.dim] == [3, 3, 32, 32]
+    assert result.accuracy.top1 == pytest.approx(top1_of(request_.out, shapes, 200))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_an_engine_says_what_is_missing(request_, tmp_path) -> None:
+    engine = replace(request_, format="tensorrt", out=tmp_path / "n.plan", test_images=0)
+    with pytest.raises(UserError, match=r"no NVIDIA GPU|not installed"):
+        export_network(engine)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not RTX, reason="TensorRT-RTX builds without a GPU, and it is not used here")
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+def test_an_engine_is_built_for_a_gpu_that_is_not_there(request_, tmp_path, dtype) -> None:
+    engine = replace(request_, format="tensorrt", dtype=dtype, out=tmp_path / "n.plan")
+    result = export_network(replace(engine, compute_capability="8.6"))
+    assert (tmp_path / "n.plan").stat().st_size > 10_000
+    assert result.accuracy.runtime == "onnxruntime"
+    with pytest.raises(UserError, match=r"builds for compute capability .*, not 1\.0"):
+        export_network(replace(engine, compute_capability="1.0", out=tmp_path / "other.plan"))
+    assert not (tmp_path / "other.plan").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="an engine for this GPU needs one")
+def test_an_engine_for_the_gpu_that_is_here(request_, tmp_path) -> None:
+    export_network(replace(request_, format="tensorrt", fixed_batch=4, out=tmp_path / "n.plan"))
+    assert (tmp_path / "n.plan").stat().st_size > 10_000
+
+
 @pytest.mark.slow
 def test_a_program(request_, tmp_path) -> None:
-    result = deliver(replace(request_, format="torch", out=tmp_path / "n.pt2"))
+    result = export_network(replace(request_, format="torch", out=tmp_path / "n.pt2"))
     assert result.max_difference <= 1e-3
     assert result.accuracy.runtime == "pytorch"
 
@@ -87,7 +129,7 @@ def test_a_program(request_, tmp_path) -> None:
 def test_kept_statistics_are_used_and_need_no_data(run, request_, network, tmp_path) -> None:
     path = keep_statistics(run, request_.architecture, network)
     try:
-        result = deliver(replace(request_, data=None))
+        result = export_network(replace(request_, data=None))
         assert result.statistics == "kept"
         assert result.accuracy is None
         images = noise_images(32)
@@ -98,7 +140,7 @@ def test_kept_statistics_are_used_and_need_no_data(run, request_, network, tmp_p
     finally:
         path.unlink()
     with pytest.raises(UserError, match="no BatchNorm statistics of 23432@32 are kept"):
-        deliver(replace(request_, data=None))
+        export_network(replace(request_, data=None))
 
 
 @pytest.mark.parametrize(
@@ -108,9 +150,12 @@ def test_kept_statistics_are_used_and_need_no_data(run, request_, network, tmp_p
             {"architecture": ELASTIC},
             "compound",
         ),
-        ({"format": "torch", "dtype": "int8"}, "float32"),
-        ({"format": "tensorrt", "dtype": "int8"}, "float32 or float16"),
+        ({"format": "torch", "dtype": "int8"}, "fp32"),
+        ({"format": "tensorrt", "dtype": "int8"}, "fp32 or fp16"),
         ({"dtype": "int8", "data": None}, "needs calibration images"),
+        ({"dtype": "bf16"}, "--dtype 'bf16': expected one of fp32, fp16, int8"),
+        ({"format": "torch", "fixed_batch": 2}, "batches of any size"),
+        ({"compute_capability": "8.6"}, "goes with TensorRT engines"),
     ],
 )
 def test_requests_that_cannot_be(request_, change, message) -> None:
@@ -120,8 +165,8 @@ def test_requests_that_cannot_be(request_, change, message) -> None:
 
 def test_a_failed_export_leaves_the_old_file(request_, monkeypatch) -> None:
     request_.out.write_text("old")
-    monkeypatch.setattr("fofa.export.onnx_file.TOLERANCES", {"float32": 0.0, "float16": 0.0})
+    monkeypatch.setattr("fofa.export.onnx_file.TOLERANCES", {"fp32": 0.0, "fp16": 0.0})
     with pytest.raises(UserError, match="nothing was written"):
-        deliver(request_)
+        export_network(request_)
     assert request_.out.read_text() == "old"
     assert [path.name for path in request_.out.parent.iterdir()] == ["n.onnx"]

@@ -172,7 +172,7 @@ def test_files_that_are_no_predictors(tmp_path) -> None:
     with pytest.raises(UserError, match="no such file"):
         load_predictor(tmp_path / "missing.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
-    with pytest.raises(UserError, match="not a predictor in safetensors"):
+    with pytest.raises(UserError, match="not a safetensors file"):
         load_predictor(tmp_path / "text.safetensors")
     (tmp_path / "empty.pth").write_bytes(b"")
     with pytest.raises(UserError, match="read safely"):

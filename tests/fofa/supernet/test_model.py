@@ -152,7 +152,7 @@ def test_an_extracted_network_owns_plain_modules(make_supernet: MakeSupernet) ->
     shared = {tensor.data_ptr() for tensor in supernet.state_dict().values()}
     assert not shared & {tensor.data_ptr() for tensor in network.state_dict().values()}
     assert not any(
-        type(module).__module__ in ("fofa.supernet.kernels", "fofa.supernet.model")
+        type(module).__module__ in ("fofa.supernet.elastic", "fofa.supernet.model")
         for module in network.modules()
     )
     assert all(parameter.requires_grad for parameter in network.parameters())

@@ -1,6 +1,6 @@
 """One process of a job: the averaged gradients of a step, written to a file per process.
 
-Started by `test_distributed.py`, under torchrun or alone. BatchNorm runs in evaluation mode: in
+Started by `test_many_processes.py`, under torchrun or alone. BatchNorm runs in evaluation mode: in
 training, every process normalises with the statistics of its own images.
 """
 

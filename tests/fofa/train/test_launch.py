@@ -12,7 +12,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from fofa import distributed as processes
 from fofa.errors import UserError
 from fofa.presets import PRESETS
 from fofa.recipes import RECIPES
@@ -174,10 +173,3 @@ def test_presets_are_usable_as_they_are() -> None:
         assert preset.resolutions == tuple(sorted(preset.resolutions))
         assert preset.data is None or preset.data.partition(":")[0] in preset.data_sets
     assert PRESETS["cifar10-small"].proxy is not None
-
-
-def test_one_process_is_its_own_main_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "WORLD_SIZE"):
-        monkeypatch.delenv(name, raising=False)
-    place = processes.find_place("cpu")
-    assert (place.rank, place.world_size, place.is_main) == (0, 1, True)

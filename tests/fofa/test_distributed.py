@@ -1,4 +1,4 @@
-"""Processes of one attempt find each other, whatever earlier attempts left in the store."""
+"""Who a process is, and how the processes of one attempt find each other, and no earlier ones."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+import torch
 import torch.distributed as dist
 
-from fofa.train.meeting import meet
+from fofa.distributed import Processes, find_place, rendezvous
 
 TIMEOUT = timedelta(seconds=20)
 
@@ -27,7 +28,7 @@ class Job:
     def attempt(self, ranks: list[int], world_size: int) -> list[Future[dist.Store]]:
         """Processes of these ranks, all at once (threads, each with its own connection)."""
         with ThreadPoolExecutor(len(ranks)) as pool:
-            return [pool.submit(meet, self.client(), r, world_size, TIMEOUT) for r in ranks]
+            return [pool.submit(rendezvous, self.client(), r, world_size, TIMEOUT) for r in ranks]
 
 
 def test_an_attempt_shares_a_part_of_the_store() -> None:
@@ -53,7 +54,7 @@ def test_an_attempt_that_died_half_way_does_not_matter() -> None:
     # Two said hello and died before the first process came.
     for rank in (1, 2):
         with pytest.raises(RuntimeError):
-            meet(job.client(), rank, 3, timedelta(seconds=0.2))
+            rendezvous(job.client(), rank, 3, timedelta(seconds=0.2))
     stores = [future.result() for future in job.attempt([0, 1, 2], 3)]
     stores[1].set("address", "new")
     assert all(store.get("address") == b"new" for store in stores)
@@ -62,4 +63,18 @@ def test_an_attempt_that_died_half_way_does_not_matter() -> None:
 def test_a_process_that_never_comes_ends_the_wait() -> None:
     job = Job()
     with pytest.raises(RuntimeError, match=r"\[1, 2\] did not come in time"):
-        meet(job.client(), 0, 3, timedelta(seconds=0.2))
+        rendezvous(job.client(), 0, 3, timedelta(seconds=0.2))
+
+
+def test_one_process_is_its_own_main_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    place = find_place("cpu")
+    assert (place.rank, place.world_size, place.is_main) == (0, 1, True)
+
+
+def test_one_process_agrees_with_itself() -> None:
+    alone = Processes(device=torch.device("cpu"))
+    assert [alone.agree(flag) for flag in (True, False)] == [True, False]
+    tensor = torch.tensor([1, 2])
+    assert torch.equal(alone.total(tensor), tensor)

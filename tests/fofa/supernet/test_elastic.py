@@ -2,7 +2,7 @@
 
 import torch
 
-from fofa.supernet.kernels import KernelTransform, centre, shrink
+from fofa.supernet.elastic import KernelTransform, centre, shrink
 
 WEIGHT = torch.arange(2 * 49, dtype=torch.float64).reshape(2, 1, 7, 7)
 
