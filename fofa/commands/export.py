@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from fofa.commands.cli import make_app, run_app, stderr_console
 from fofa.errors import UserError
-from fofa.export.formats import DType, Format
 from fofa.files import check_replaceable
+from fofa.precision import parse_precision
 from fofa.space import parse_architecture
+
+if TYPE_CHECKING:
+    from fofa.export.exporter import Format
 
 app = make_app("Write one network of a run to a file that runs without fofa, and check it.")
 ENDINGS: dict[Format, tuple[str, ...]] = {
@@ -21,7 +24,6 @@ ENDINGS: dict[Format, tuple[str, ...]] = {
     "torch": (".pt2",),
     "tensorrt": (".plan", ".engine"),
 }
-DTYPES: tuple[DType, ...] = ("float32", "float16", "int8")
 
 
 @app.command()
@@ -35,7 +37,7 @@ def export(
         str | None,
         typer.Option("--format", help="onnx, torch or tensorrt; by default from --out's ending."),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="float32, float16 or int8 (ONNX).")] = "float32",
+    dtype: Annotated[str, typer.Option(help="fp32, fp16 or int8 (ONNX).")] = "fp32",
     data: Annotated[
         str | None,
         typer.Option(
@@ -57,8 +59,16 @@ def export(
         typer.Option(min=0, help="Test images to measure the file on; 0 for none. Default: all."),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Images in a batch, and largest batch of an engine.")
+        int, typer.Option(min=1, help="Images in a batch, of calibration and measuring.")
     ] = 100,
+    fixed_batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images that the file always takes at once, as the latency table's --batch-size. "
+            "Default: any number, and 64 for an engine.",
+        ),
+    ] = None,
     compute_capability: Annotated[
         str | None,
         typer.Option(help="Of the GPU that an engine is for, such as 8.6; else the GPU here."),
@@ -68,7 +78,6 @@ def export(
     """Write one network of a run to a file that runs without fofa, and check it."""
     chosen = _format(format_, out)
     named = parse_architecture(architecture)
-    number_type = _dtype(dtype)
     if no_data and data is not None:
         raise UserError("--data and --no-data exclude each other")
     if out.is_dir():
@@ -76,8 +85,7 @@ def export(
     check_replaceable(out)
 
     from fofa.data import open_data
-    from fofa.export.exporter import deliver
-    from fofa.export.request import ExportRequest
+    from fofa.export.exporter import EXPORTED_TYPES, ExportRequest, export_network
     from fofa.runs import Run
 
     opened = Run.open(run)
@@ -86,32 +94,32 @@ def export(
         architecture=named,
         out=out,
         format=chosen,
-        dtype=number_type,
+        dtype=parse_precision(dtype, EXPORTED_TYPES),
+        fixed_batch=fixed_batch,
         data=None if no_data else open_data(data or opened.record.data_spec),
         calibration_images=calibration_images,
         batch_size=batch_size,
         quantisation_images=quantisation_images,
         test_images=test_images,
-        max_batch=batch_size,
         compute_capability=compute_capability,
     )
     console = stderr_console()
     if named.resolution not in opened.record.resolutions:
         console.print(f"warning: the run was not trained at {named.resolution} px")
     with console.status(f"exporting {named.name}"):
-        result = deliver(request)
+        result = export_network(request)
     if as_json:
         print(json.dumps(result.to_dict(), indent=2, allow_nan=False))
         return
     lines = Console(highlight=False, soft_wrap=True)
-    lines.print(f"{named.name} as {chosen}, {dtype}: {out}")
+    lines.print(f"{named.name} as {chosen}, {request.dtype}: {out}")
     lines.print(f"BatchNorm statistics: {result.statistics}")
     if result.max_difference is not None:
         lines.print(f"largest difference of a logit from PyTorch: {result.max_difference:.2g}")
     if result.accuracy is not None:
         beside = ""
         if result.reference_top1 is not None:
-            beside = f" (float32: {result.reference_top1:.2f}%)"
+            beside = f" (fp32: {result.reference_top1:.2f}%)"
         measured = "the engine's ONNX model" if chosen == "tensorrt" else "this file"
         lines.print(
             f"top-1 of {measured}, measured on {result.accuracy.test_images} test images of "
@@ -128,13 +136,6 @@ def _format(name: str | None, out: Path) -> Format:
         wanted = [e for f, endings in ENDINGS.items() if name in (None, f) for e in endings]
         raise UserError(f"--out {out}: expected a file ending in {' or '.join(wanted)}")
     return found
-
-
-def _dtype(name: str) -> DType:
-    for known in DTYPES:
-        if name == known:
-            return known
-    raise UserError(f"--dtype {name!r}: expected one of {', '.join(DTYPES)}")
 
 
 def main() -> None:

@@ -2,31 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 import torch
 from torch import Tensor
 
+from fofa.data import DataSource
 from fofa.errors import UserError
-from fofa.evaluate.calibrate import calibrate
-from fofa.evaluate.kept import load_calibrated
-from fofa.export.metadata import Accuracy, describe
-from fofa.export.onnx_file import check_outputs, noise_images, session_logits
-from fofa.export.onnx_graph import build_model
-from fofa.export.request import ExportRequest, ExportResult, Statistics
+from fofa.evaluate.batchnorm import calibrate, load_calibrated
+from fofa.export.onnx_file import (
+    Accuracy,
+    Logits,
+    check_outputs,
+    describe,
+    network_model,
+    noise_images,
+    session_logits,
+)
 from fofa.files import write_bytes
+from fofa.precision import Precision, parse_precision
+from fofa.runs import Run
+from fofa.runtime.graph import GRAPH_TYPES, fix_batch
+from fofa.runtime.tensorrt import DEFAULT_BATCH_SIZE, build_engine, load_tensorrt
+from fofa.space import Architecture
 from fofa.supernet.network import PlainNetwork
-from fofa.supernet.weights import load_supernet
 
 QUANTISATION_BATCH, QUANTISATION_SEED = 10, 1
 
-Logits = Callable[[Tensor], np.ndarray]
-"""Images [N, 3, R, R] to logits (N, classes)."""
+EXPORTED_TYPES: tuple[Precision, ...] = (*GRAPH_TYPES, "int8")
+Format = Literal["onnx", "torch", "tensorrt"]
+Statistics = Literal["kept", "recalibrated"]
 
 
-def deliver(request: ExportRequest) -> ExportResult:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """What to export and how.
+
+    Attributes:
+        fixed_batch: images that the file always takes at once, as a latency table is measured with;
+            by default any number, and 64 for an engine.
+        data: training images for BatchNorm and int8, test images for the accuracy; None where
+            kept statistics are to do and no accuracy is to be measured.
+        calibration_images, batch_size: for BatchNorm, as `fofa-eval` uses them.
+        quantisation_images: for the ranges of int8 activations.
+        test_images: how many to measure accuracy on; None for all, 0 for no measurement.
+        compute_capability: of the GPU that a TensorRT engine is for; None for the one that is here.
+    """
+
+    run: Run
+    architecture: Architecture
+    out: Path
+    format: Format = "onnx"
+    dtype: Precision = "fp32"
+    fixed_batch: int | None = None
+    data: DataSource | None = None
+    calibration_images: int = 2000
+    batch_size: int = 100
+    quantisation_images: int = 200
+    test_images: int | None = None
+    compute_capability: str | None = None
+
+    def __post_init__(self) -> None:
+        precision = parse_precision(self.dtype, EXPORTED_TYPES)
+        object.__setattr__(self, "dtype", precision)  # an older word becomes today's
+        config = self.run.record.supernet
+        if config.kind == "compound" and not self.architecture.subnet.is_compound:
+            raise UserError(
+                f"{self.architecture.name} is not in the run's space, which is compound: "
+                "a name looks like 23432@160"
+            )
+        if self.format == "torch" and (self.dtype != "fp32" or self.fixed_batch is not None):
+            raise UserError(
+                "PyTorch programs are exported in fp32, for batches of any size; use --format onnx"
+            )
+        if self.format == "tensorrt" and self.dtype == "int8":
+            raise UserError("TensorRT engines are exported in fp32 or fp16")
+        if self.format != "tensorrt" and self.compute_capability is not None:
+            raise UserError("--compute-capability goes with TensorRT engines")
+        if self.dtype == "int8" and self.data is None:
+            raise UserError("int8 needs calibration images: give --data")
+
+    @property
+    def file_batch(self) -> int | None:
+        """The batch size of the file; None where it is free."""
+        if self.fixed_batch is None and self.format == "tensorrt":
+            return DEFAULT_BATCH_SIZE
+        return self.fixed_batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult:
+    """What was written.
+
+    Attributes:
+        statistics: `kept` where evaluation's own were used, else `recalibrated`.
+        max_difference: of a logit from the supernet's network; None for int8, which differs.
+        accuracy: of the file (of an engine's ONNX model); None where it was not measured.
+        reference_top1: percent, of the fp32 network on the same images, for other types.
+    """
+
+    out: Path
+    statistics: Statistics
+    max_difference: float | None
+    accuracy: Accuracy | None
+    reference_top1: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `--json` prints them."""
+        return {
+            "out": str(self.out),
+            "statistics": self.statistics,
+            "max_difference": self.max_difference,
+            "accuracy": asdict(self.accuracy) if self.accuracy else None,
+            "reference_top1": self.reference_top1,
+        }
+
+
+def export_network(request: ExportRequest) -> ExportResult:
     """Calibrate, build, check, measure, and only then write.
 
     Raises:
@@ -35,29 +131,19 @@ def deliver(request: ExportRequest) -> ExportResult:
     """
     network, statistics = calibrated_network(request)
     if request.format == "torch":
-        return _deliver_program(request, network, statistics)
+        return _write_program(request, network, statistics)
     model, difference = _typed_model(request, network)
     accuracy = _accuracy(request, session_logits(model), "onnxruntime")
     reference = None
-    if accuracy is not None and request.dtype != "float32":
+    if accuracy is not None and request.dtype != "fp32":
         reference = _accuracy(request, torch_logits(network), "pytorch")
     described = describe(request.run, request.architecture, request.dtype, accuracy)
     onnx.helper.set_model_props(model, described)
     model.graph.name = described["name"]
     data = model.SerializeToString()
     if request.format == "tensorrt":
-        from fofa.export.engine import write_engine
-
-        size = request.architecture.resolution
-        write_engine(
-            data,
-            size,
-            request.out,
-            max_batch=request.max_batch,
-            compute_capability=request.compute_capability,
-        )
-    else:
-        write_bytes(request.out, data)
+        data = _engine(data, request)
+    write_bytes(request.out, data)
     return ExportResult(
         out=request.out,
         statistics=statistics,
@@ -84,7 +170,7 @@ def calibrated_network(request: ExportRequest) -> tuple[PlainNetwork, Statistics
     batches = request.data.calibration_batches(
         request.architecture.resolution, request.calibration_images, request.batch_size
     )
-    supernet = load_supernet(request.run)
+    supernet = request.run.load_supernet()
     return calibrate(supernet, request.architecture, batches), "recalibrated"
 
 
@@ -98,10 +184,10 @@ def torch_logits(network: PlainNetwork) -> Logits:
     return run
 
 
-def _deliver_program(
+def _write_program(
     request: ExportRequest, network: PlainNetwork, statistics: Statistics
 ) -> ExportResult:
-    """A PyTorch program, which is the float32 network itself."""
+    """A PyTorch program, which is the fp32 network itself."""
     from fofa.export.program import write_program
 
     accuracy = _accuracy(request, torch_logits(network), "pytorch")
@@ -120,21 +206,42 @@ def _typed_model(
     request: ExportRequest, network: PlainNetwork
 ) -> tuple[onnx.ModelProto, float | None]:
     """The model in the type asked for, checked against PyTorch; int8 is judged by its accuracy."""
-    size = request.architecture.resolution
-    if request.dtype == "float16":
-        model = build_model(network, size, {}, half=True)
-        return model, check_outputs(model, network, _check_images(request), "float16")
-    model = build_model(network, size, {})
-    difference = check_outputs(model, network, _check_images(request), "float32")
-    if request.dtype == "float32":
-        return model, difference
+    size, dtype, batch_size = request.architecture.resolution, request.dtype, request.file_batch
+    if dtype != "int8":
+        model = network_model(network, size, {}, dtype=dtype, batch_size=batch_size)
+        return model, check_outputs(model, network, _check_images(request), dtype)
+    model = network_model(network, size, {})
+    check_outputs(model, network, _check_images(request), "fp32")
     from fofa.export.quantise import quantise
 
     assert request.data is not None  # such a request is refused when it is made
     batches = request.data.calibration_batches(
         size, request.quantisation_images, QUANTISATION_BATCH, QUANTISATION_SEED
     )
-    return quantise(model, batches), None
+    quantised = quantise(model, batches)
+    if batch_size is not None:
+        fix_batch(quantised, batch_size)
+    return quantised, None
+
+
+def _engine(model: bytes, request: ExportRequest) -> bytes:
+    """The TensorRT engine of a model: the one that the profiler's plugin builds and times.
+
+    Raises:
+        UserError: if TensorRT or a GPU is missing, or TensorRT refuses the model.
+    """
+    runtime = load_tensorrt()
+    if request.compute_capability is None and not torch.cuda.is_available():
+        raise UserError(
+            "no NVIDIA GPU to build an engine for; TensorRT-RTX builds without one when "
+            "--compute-capability names it"
+        )
+    return build_engine(
+        runtime,
+        model,
+        batch_size=request.file_batch or DEFAULT_BATCH_SIZE,
+        compute_capability=request.compute_capability,
+    )
 
 
 def _check_images(request: ExportRequest) -> Tensor:

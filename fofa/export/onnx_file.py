@@ -1,8 +1,15 @@
-"""ONNX models in onnxruntime: run, compared with PyTorch, and written once they agree."""
+"""Networks as ONNX files: built, described, run by onnxruntime, and compared with PyTorch.
+
+What a file says about its network, so that whoever has it can use it, stands in `metadata_props`
+(in a PyTorch program in the extra file `fofa.json`); lists are JSON. Inputs are RGB images of
+`input_size` pixels square, values 0 to 1, less `mean`, over `std`.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +18,92 @@ import torch
 from torch import Tensor
 
 from fofa.errors import UserError
-from fofa.export.onnx_graph import INPUT_NAME, OUTPUT_NAME, build_model
 from fofa.files import write_bytes
+from fofa.precision import Precision
+from fofa.runs import Run
+from fofa.runtime.folding import folded_weights
+from fofa.runtime.graph import INPUT_NAME, OUTPUT_NAME, build_model
+from fofa.space import Architecture, macs, network_blocks, params
 from fofa.supernet.network import PlainNetwork
 
-TOLERANCES = {"float32": 1e-4, "float16": 5e-2}
+TOLERANCES = {"fp32": 1e-4, "fp16": 5e-2}
 """Largest difference of a logit: absolute where logits stay within 1, relative to the largest logit
 beyond."""
 CHECK_IMAGES = 4
+INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+Logits = Callable[[Tensor], np.ndarray]
+"""Images [N, 3, R, R] to logits (N, classes), fp32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """Top-1 accuracy, in percent, of the exported file itself, or of an engine's ONNX model.
+
+    `runtime` is what ran it: an engine needs its own GPU, so its model is run by onnxruntime.
+    """
+
+    top1: float
+    test_images: int
+    data: str
+    runtime: str
+
+
+def describe(
+    run: Run, architecture: Architecture, dtype: Precision, accuracy: Accuracy | None = None
+) -> dict[str, str]:
+    """Name, input, normalisation, classes, size and, where it was measured, accuracy."""
+    record = run.record
+    config = record.supernet.network
+    described = {
+        "name": f"{record.recipe} {architecture.name}",
+        "architecture": architecture.name,
+        "recipe": record.recipe,
+        "dataset": record.dataset,
+        "width_mult": f"{config.width_mult:g}",
+        "dtype": dtype,
+        "input_size": str(architecture.resolution),
+        "mean": json.dumps(record.mean),
+        "std": json.dumps(record.std),
+        "class_names": json.dumps(record.class_names, ensure_ascii=False),
+        "macs": str(macs(architecture, config)),
+        "params": str(params(architecture, config)),
+    }
+    if accuracy is not None:
+        described["top1"] = f"{accuracy.top1:.6g}"
+        described["top1_test_images"] = str(accuracy.test_images)
+        described["top1_data"] = accuracy.data
+        described["top1_runtime"] = accuracy.runtime
+    return described
+
+
+def network_model(
+    network: PlainNetwork,
+    resolution: int,
+    metadata: Mapping[str, str],
+    *,
+    dtype: Precision = "fp32",
+    batch_size: int | None = None,
+) -> onnx.ModelProto:
+    """The graph that latency tables are measured with, holding the weights of `network`.
+
+    Args:
+        batch_size: None leaves it free.
+
+    Raises:
+        UserError: if a weight does not fit into fp16.
+    """
+    blocks = network_blocks(network.subnet, resolution, network.network_config)
+    model = build_model(
+        blocks,
+        batch_size,
+        dtype,
+        weights=folded_weights(network),
+        name=metadata.get("name", "network"),
+    )
+    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model, full_check=True)
+    return model
 
 
 def write_onnx(
@@ -27,7 +112,8 @@ def write_onnx(
     path: Path,
     metadata: Mapping[str, str],
     *,
-    half: bool = False,
+    dtype: Precision = "fp32",
+    batch_size: int | None = None,
 ) -> float:
     """Write a network in evaluation mode as ONNX; return the largest logit difference.
 
@@ -36,8 +122,7 @@ def write_onnx(
     Raises:
         UserError: if the outputs differ, or the file cannot be written.
     """
-    model = build_model(network, resolution, metadata, half=half)
-    dtype = "float16" if half else "float32"
+    model = network_model(network, resolution, metadata, dtype=dtype, batch_size=batch_size)
     difference = check_outputs(model, network, noise_images(resolution), dtype)
     write_bytes(path, model.SerializeToString())
     return difference
@@ -49,8 +134,11 @@ def noise_images(resolution: int, num: int = CHECK_IMAGES) -> Tensor:
     return torch.randn(num, 3, resolution, resolution, generator=generator)
 
 
-def session_logits(model: onnx.ModelProto | Path) -> Callable[[Tensor], np.ndarray]:
-    """The model in onnxruntime on the CPU, as a function from images to logits (N, classes)."""
+def session_logits(model: onnx.ModelProto | Path) -> Logits:
+    """onnxruntime on the CPU, with as many threads as torch, as a function on images.
+
+    Images are given in the model's own type and, where its batch size is fixed, in batches of it.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -58,16 +146,27 @@ def session_logits(model: onnx.ModelProto | Path) -> Callable[[Tensor], np.ndarr
     options.log_severity_level = 3  # errors only
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    [taken] = session.get_inputs()
+    dtype, batch_size = INPUT_TYPES[taken.type], taken.shape[0]
+
+    def logits(images: np.ndarray) -> np.ndarray:
+        found: np.ndarray = session.run([OUTPUT_NAME], {INPUT_NAME: images})[0]
+        return found.astype(np.float32, copy=False)
 
     def run(images: Tensor) -> np.ndarray:
-        logits: np.ndarray = session.run([OUTPUT_NAME], {INPUT_NAME: images.numpy()})[0]
-        return logits
+        values = images.numpy().astype(dtype, copy=False)
+        if not isinstance(batch_size, int):
+            return logits(values)
+        count = len(values)
+        filled = np.pad(values, [(0, -count % batch_size), (0, 0), (0, 0), (0, 0)])
+        batches = [filled[i : i + batch_size] for i in range(0, len(filled), batch_size)]
+        return np.concatenate([logits(batch) for batch in batches])[:count]
 
     return run
 
 
 def check_outputs(
-    model: onnx.ModelProto, network: PlainNetwork, images: Tensor, dtype: str
+    model: onnx.ModelProto, network: PlainNetwork, images: Tensor, dtype: Precision
 ) -> float:
     """The largest difference between a logit of the model and of the network.
 

@@ -12,11 +12,11 @@ import onnx
 from torch import Tensor
 
 from fofa.errors import UserError
-from fofa.export.onnx_graph import INPUT_NAME
+from fofa.runtime.graph import INPUT_NAME
 
 
 def quantise(model: onnx.ModelProto, batches: Iterable[tuple[Tensor, Tensor]]) -> onnx.ModelProto:
-    """`model` (float32) with 8-bit weights and activations, as QuantizeLinear/DequantizeLinear.
+    """`model` (fp32) with 8-bit weights and activations, as QuantizeLinear/DequantizeLinear.
 
     Weights are signed, by channel; activations unsigned, their ranges those that `batches` of
     training images show. The metadata is kept.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -34,3 +35,16 @@ def folded(network: PlainNetwork) -> PlainNetwork:
     for parameter in out.parameters():
         parameter.requires_grad_(False)
     return out
+
+
+def folded_weights(network: PlainNetwork) -> dict[str, np.ndarray]:
+    """The weights, fp32, of a network with BatchNorm folded, named as `build_model` takes them."""
+    plain = folded(network)
+    depths = enumerate(plain.subnet.depths, start=1)
+    staged = [plain.block(stage, index) for stage, depth in depths for index in range(depth)]
+    blocks: list[nn.Module] = [plain.stem, plain.first, *staged, plain.head]
+    return {
+        f"{index}.{name}": parameter.numpy()
+        for index, block in enumerate(blocks)
+        for name, parameter in block.named_parameters()
+    }

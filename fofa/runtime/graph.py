@@ -1,17 +1,26 @@
-"""Blocks as an ONNX graph, in the form in which a network is deployed.
+"""The deployed network as an ONNX graph: the one that is measured, and the one that is exported.
 
-BatchNorm is folded, so a convolution has a bias and no norm follows; h-swish is the operator
-`HardSwish`, squeeze-excite ends in a `HardSigmoid` of slope 1/6. Weights are random with a fixed
-seed, scaled so that activations stay of order one through the whole network (also in fp16): values
-change the latency only where they degenerate (zeros, denormals, infinities), and these do not.
-Inputs are random and non-zero for the same reason.
+Blocks (one, a few, a whole network), weights as arrays, a number type and a batch size go in. What
+a latency table is measured with has random weights, what `fofa-export` writes has those of a
+trained network (`fofa.runtime.folding`); nothing else tells the two apart:
+
+- BatchNorm is folded, so a convolution has a bias and no norm follows. h-swish is the operator
+  `HardSwish`, squeeze-excite ends in a `HardSigmoid` of slope 1/6.
+- All values are of one type, inputs and outputs too: an fp16 graph takes fp16 images and has no
+  casts, which is what networks are deployed with that are to be fast.
+- The batch is a fixed size, or free (None). A runtime that tunes for a size is given a fixed one
+  (`fix_batch`), whether it measures or builds what is deployed.
+
+Random weights have a fixed seed and a scale that keeps activations of order one through the whole
+network (also in fp16): values change the latency only where they degenerate (zeros, denormals,
+infinities), and these do not. Inputs are random and non-zero for the same reason.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,40 +29,58 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fofa.errors import UserError
+from fofa.precision import Precision, parse_precision
 from fofa.space import BlockSpec
 
-INPUT_NAME = "input"
-OUTPUT_NAME = "output"
+INPUT_NAME = "images"
+OUTPUT_NAME = "logits"
+"""Of every graph; a part of a network takes or gives a feature map under the same name."""
+BATCH_NAME = "batch"
 OPSET = 17
 IR_VERSION = 8
 """Old enough for every onnxruntime and TensorRT that the project supports."""
-ELEMENT_TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
+GRAPH_TYPES: tuple[Precision, ...] = ("fp32", "fp16")
+ELEMENT_TYPES: dict[str, int] = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
+NUMPY_TYPES: dict[str, type[np.floating[Any]]] = {"fp32": np.float32, "fp16": np.float16}
 NOISE_LENGTH = 65_521
-NUMPY_TYPES = {"fp32": np.float32, "fp16": np.float16}
+
+WeightSource = Callable[[str, tuple[int, ...], float], np.ndarray]
+"""Name, shape and standard deviation (of a random weight) to values, fp32."""
 
 
 def build_model(
-    blocks: Sequence[BlockSpec], batch_size: int, dtype: str = "fp32", *, seed: int = 0
+    blocks: Sequence[BlockSpec],
+    batch_size: int | None,
+    dtype: str = "fp32",
+    *,
+    seed: int = 0,
+    weights: Mapping[str, np.ndarray] | None = None,
+    name: str = "blocks",
 ) -> onnx.ModelProto:
     """The ONNX model of consecutive blocks: one alone, a few, or a whole network.
 
-    The input is `input`, (batch, channels, side, side) of the first block; the output is `output`,
-    a feature map, or (batch, classes) after a head.
+    The input is `images`, (batch, channels, side, side) of the first block; the output is `logits`,
+    (batch, classes) after a head, else a feature map.
+
+    Args:
+        batch_size: None leaves it free.
+        weights: `<block>.<layer>.weight` and `.bias` to arrays, blocks counted from 0 and layers
+            named as in `fofa.supernet.layers`; by default random ones of `seed`.
 
     Raises:
-        UserError: if `dtype` is neither fp32 nor fp16.
-        ValueError: if `blocks` is empty or two neighbours do not fit.
+        UserError: if `dtype` is neither fp32 nor fp16, or a weight does not fit into fp16.
+        ValueError: if `blocks` is empty, two neighbours do not fit, or `weights` are not theirs.
     """
-    if dtype not in ELEMENT_TYPES:
-        raise UserError(f"dtype {dtype!r}: expected one of {', '.join(ELEMENT_TYPES)}")
+    chosen = parse_precision(dtype, GRAPH_TYPES, option="dtype")
     if not blocks:
         raise ValueError("no blocks to build")
     for before, after in itertools.pairwise(blocks):
         if (before.out_channels, before.out_size) != (after.in_channels, after.in_size):
             raise ValueError(f"{after.key} cannot follow {before.key}: their shapes differ")
-    graph = _Graph(dtype, _noise(seed))
+    graph = _Graph(chosen, _noise(seed) if weights is None else _given(weights))
     value = INPUT_NAME
-    for block in blocks:
+    for index, block in enumerate(blocks):
+        graph.block = index
         match block.key.position:
             case "stem":
                 value = _stem(graph, value, block)
@@ -61,14 +88,19 @@ def build_model(
                 value = _head(graph, value, block)
             case _:
                 value = _mbconv(graph, value, block)
+    if weights is not None and len(weights) != len(graph.weights):
+        unused = sorted(weights.keys() - {weight.name for weight in graph.weights})
+        raise ValueError(f"weights that no layer has: {', '.join(unused)}")
     graph.nodes[-1].output[0] = OUTPUT_NAME
-    element = ELEMENT_TYPES[dtype]
+    element = ELEMENT_TYPES[chosen]
+    batch = BATCH_NAME if batch_size is None else batch_size
+    shapes = (batch, *input_shape(blocks, 1)[1:]), (batch, *output_shape(blocks, 1)[1:])
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
-            "blocks",
-            [helper.make_tensor_value_info(INPUT_NAME, element, input_shape(blocks, batch_size))],
-            [helper.make_tensor_value_info(OUTPUT_NAME, element, output_shape(blocks, batch_size))],
+            name,
+            [helper.make_tensor_value_info(INPUT_NAME, element, shapes[0])],
+            [helper.make_tensor_value_info(OUTPUT_NAME, element, shapes[1])],
             graph.weights,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -76,6 +108,38 @@ def build_model(
     )
     model.ir_version = IR_VERSION
     return model
+
+
+def fix_batch(model: onnx.ModelProto, batch_size: int) -> None:
+    """Give a free batch dimension of `model` its size, in place.
+
+    Raises:
+        UserError: if the model has another batch size, or an image size that is free.
+    """
+    free = set()
+    for value in graph_inputs(model):
+        sizes = value.type.tensor_type.shape.dim
+        shown = [size.dim_value or size.dim_param or "?" for size in sizes]
+        if not shown or not all(size.dim_value for size in sizes[1:]):
+            raise UserError(
+                f"input {value.name!r} has no fixed size {shown}: only the batch may be free"
+            )
+        if sizes[0].dim_value not in (0, batch_size):
+            raise UserError(
+                f"input {value.name!r}: its batch size is {shown[0]}, asked for is {batch_size}"
+            )
+        free.add(sizes[0].dim_param)
+        sizes[0].dim_value = batch_size
+    for value in (*model.graph.output, *model.graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param and size.dim_param in free:
+                size.dim_value = batch_size
+
+
+def graph_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """The inputs that are fed; old files list their weights among them."""
+    weights = {weight.name for weight in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
 
 
 def input_shape(blocks: Sequence[BlockSpec], batch_size: int) -> tuple[int, int, int, int]:
@@ -100,10 +164,15 @@ def random_input(shape: Sequence[int], dtype: str = "fp32", *, seed: int = 0) ->
 
 @dataclass(slots=True)
 class _Graph:
-    """Nodes and weights of a graph being built; value names are numbered as they come."""
+    """Nodes and weights of a graph being built.
+
+    Attributes:
+        block: index of the block that is being added, the first part of its weights' names.
+    """
 
     dtype: str
-    noise: np.ndarray
+    source: WeightSource
+    block: int = 0
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     weights: list[onnx.TensorProto] = field(default_factory=list)
 
@@ -113,22 +182,20 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
 
-    def weight(self, shape: tuple[int, ...], scale: float) -> str:
-        """Add a random weight of standard deviation `scale` and return its name.
-
-        Its content depends on shape and scale alone, so that layers of different networks have
-        the same, which a runtime may then keep once.
-        """
-        count = len(self.weights)
-        start = math.prod(shape) * 7919 % self.noise.size
-        values = np.resize(np.roll(self.noise, -start), math.prod(shape)).reshape(shape)
-        array = (values * np.float32(scale)).astype(NUMPY_TYPES[self.dtype])
-        self.weights.append(numpy_helper.from_array(array, f"weight_{count}"))
-        return f"weight_{count}"
+    def weight(self, part: str, shape: tuple[int, ...], scale: float) -> str:
+        """Add a weight, by default random of standard deviation `scale`, and return its name."""
+        name = f"{self.block}.{part}"
+        values = self.source(name, shape, scale)
+        kind = NUMPY_TYPES[self.dtype]
+        if kind is np.float16 and np.abs(values).max(initial=0.0) > np.finfo(kind).max:
+            raise UserError(f"the weight {name} is too large for fp16; use fp32")
+        self.weights.append(numpy_helper.from_array(values.astype(kind, copy=False), name))
+        return name
 
     def conv(
         self,
         value: str,
+        layer: str,
         channels: tuple[int, int],
         kernel: int = 1,
         stride: int = 1,
@@ -141,9 +208,9 @@ class _Graph:
         into, out = channels
         fan_in = kernel**2 * (1 if depthwise else into)
         shape = (out, 1 if depthwise else into, kernel, kernel)
-        inputs = [value, self.weight(shape, (gain / fan_in) ** 0.5)]
+        inputs = [value, self.weight(f"{layer}.weight", shape, (gain / fan_in) ** 0.5)]
         if bias:
-            inputs.append(self.weight((out,), 0.1))
+            inputs.append(self.weight(f"{layer}.bias", (out,), 0.1))
         return self.op(
             "Conv",
             inputs,
@@ -158,16 +225,39 @@ class _Graph:
         return self.op("Relu" if kind == "relu" else "HardSwish", [value])
 
 
-def _noise(seed: int) -> np.ndarray:
-    """A stretch of normal values that all weights are cut from: drawing millions takes longer
-    than timing the network that they are for."""
-    return np.random.default_rng(seed).standard_normal(NOISE_LENGTH, dtype=np.float32)
+def _noise(seed: int) -> WeightSource:
+    """Random weights, all cut from one stretch of normal values: drawing millions takes longer than
+    timing the network that they are for.
+
+    What a weight holds depends on its shape and scale alone, so that layers of different networks
+    have the same, which a runtime may then keep once.
+    """
+    noise = np.random.default_rng(seed).standard_normal(NOISE_LENGTH, dtype=np.float32)
+
+    def cut(name: str, shape: tuple[int, ...], scale: float) -> np.ndarray:
+        start = math.prod(shape) * 7919 % noise.size
+        values = np.resize(np.roll(noise, -start), math.prod(shape)).reshape(shape)
+        return values * np.float32(scale)
+
+    return cut
+
+
+def _given(weights: Mapping[str, np.ndarray]) -> WeightSource:
+    """The weights of a network that there is."""
+
+    def look_up(name: str, shape: tuple[int, ...], scale: float) -> np.ndarray:
+        if name not in weights or weights[name].shape != shape:
+            found = f"is {weights[name].shape}" if name in weights else "is not given"
+            raise ValueError(f"the weight {name} {found}, expected {shape}")
+        return weights[name]
+
+    return look_up
 
 
 def _stem(graph: _Graph, value: str, block: BlockSpec) -> str:
     channels = (block.in_channels, block.out_channels)
     return graph.activation(
-        graph.conv(value, channels, block.kernel, block.stride), block.activation
+        graph.conv(value, "conv", channels, block.kernel, block.stride), block.activation
     )
 
 
@@ -176,20 +266,20 @@ def _mbconv(graph: _Graph, value: str, block: BlockSpec) -> str:
     into, mid, out = block.in_channels, block.mid_channels, block.out_channels
     hidden = value
     if block.expands:
-        hidden = graph.activation(graph.conv(hidden, (into, mid)), block.activation)
-    hidden = graph.conv(hidden, (mid, mid), block.kernel, block.stride, depthwise=True)
+        hidden = graph.activation(graph.conv(hidden, "expand", (into, mid)), block.activation)
+    hidden = graph.conv(hidden, "depthwise", (mid, mid), block.kernel, block.stride, depthwise=True)
     hidden = graph.activation(hidden, block.activation)
     if block.squeeze_channels:
         hidden = _squeeze_excite(graph, hidden, mid, block.squeeze_channels)
-    hidden = graph.conv(hidden, (mid, out), gain=1.0)
+    hidden = graph.conv(hidden, "project", (mid, out), gain=1.0)
     return graph.op("Add", [hidden, value]) if block.residual else hidden
 
 
 def _squeeze_excite(graph: _Graph, value: str, channels: int, squeezed: int) -> str:
     """Pool, reduce, ReLU, expand, h-sigmoid (relu6(x + 3) / 6), multiply."""
     scale = graph.op("GlobalAveragePool", [value])
-    scale = graph.op("Relu", [graph.conv(scale, (channels, squeezed))])
-    scale = graph.conv(scale, (squeezed, channels))
+    scale = graph.op("Relu", [graph.conv(scale, "squeeze.reduce", (channels, squeezed))])
+    scale = graph.conv(scale, "squeeze.expand", (squeezed, channels))
     scale = graph.op("HardSigmoid", [scale], alpha=1 / 6, beta=0.5)
     return graph.op("Mul", [value, scale])
 
@@ -197,9 +287,10 @@ def _squeeze_excite(graph: _Graph, value: str, channels: int, squeezed: int) -> 
 def _head(graph: _Graph, value: str, block: BlockSpec) -> str:
     """Final expansion, pool, feature mix (no bias, no norm), linear layer."""
     into, mid, out = block.in_channels, block.mid_channels, block.out_channels
-    value = graph.activation(graph.conv(value, (into, mid)), block.activation)
+    value = graph.activation(graph.conv(value, "expand", (into, mid)), block.activation)
     value = graph.op("GlobalAveragePool", [value])
-    value = graph.activation(graph.conv(value, (mid, out), bias=False), block.activation)
+    value = graph.activation(graph.conv(value, "mix", (mid, out), bias=False), block.activation)
     value = graph.op("Flatten", [value], axis=1)
-    weight = graph.weight((block.num_classes, out), out**-0.5)
-    return graph.op("Gemm", [value, weight, graph.weight((block.num_classes,), 0.1)], transB=1)
+    weight = graph.weight("classifier.weight", (block.num_classes, out), out**-0.5)
+    bias = graph.weight("classifier.bias", (block.num_classes,), 0.1)
+    return graph.op("Gemm", [value, weight, bias], transB=1)

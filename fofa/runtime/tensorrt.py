@@ -14,10 +14,15 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
+import onnx
+
 from fofa.errors import UserError
+from fofa.runtime.graph import fix_batch
 
 MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
 OLDEST_MAJOR = {"TensorRT": 10, "TensorRT-RTX": 1}
+DEFAULT_BATCH_SIZE = 64
+"""What a GPU is measured with and built for unless told: enough images to fill it."""
 INSTALL_HINT = "pip install 'fofa[tensorrt]', or 'fofa[tensorrt-rtx]' on a GeForce RTX or RTX PRO"
 
 
@@ -70,9 +75,11 @@ def load_tensorrt() -> TensorRt:
 def build_engine(
     runtime: TensorRt, model: bytes, *, batch_size: int, compute_capability: str | None = None
 ) -> bytes:
-    """The serialized engine of an ONNX model.
+    """The serialized engine of an ONNX model, for batches of one size, which tables are measured
+    with and which is what an engine is fastest at.
 
     Args:
+        model: the bytes of an ONNX file; its own number types are kept.
         batch_size: fills in the model's batch dimension where that is free.
         compute_capability: such as `8.0`, to build for that (TensorRT-RTX only); None builds for
             the GPU that is there.
@@ -82,15 +89,19 @@ def build_engine(
     """
     module = runtime.module
     runtime.messages.clear()
+    try:
+        parsed = onnx.ModelProto.FromString(model)
+    except Exception as error:  # protobuf raises a class of its own
+        raise UserError(f"{runtime.name} cannot read the ONNX model: {error}") from None
+    fix_batch(parsed, batch_size)
     builder = module.Builder(runtime.logger)
     flags = 1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = module.OnnxParser(network, runtime.logger)
-    if not parser.parse(model) or network.num_outputs == 0:
+    if not parser.parse(parsed.SerializeToString()) or network.num_outputs == 0:
         raise UserError(f"{runtime.name} cannot read the ONNX model: {_parser_fault(parser)}")
     config = builder.create_builder_config()
     config.clear_flag(module.BuilderFlag.TF32)
-    _fix_batch(builder, network, config, batch_size)
     if compute_capability is not None:
         _target(runtime, config, compute_capability)
     engine = builder.build_serialized_network(network, config)
@@ -122,28 +133,6 @@ def _target(runtime: TensorRt, config: Any, compute_capability: str) -> None:
     config.num_compute_capabilities = 1
     member = "SM" + compute_capability.replace(".", "")
     config.set_compute_capability(getattr(runtime.module.ComputeCapability, member), 0)
-
-
-def _fix_batch(builder: Any, network: Any, config: Any, batch_size: int) -> None:
-    """Give free batch dimensions their size."""
-    profile = builder.create_optimization_profile()
-    free = False
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        shape = tuple(tensor.shape)
-        if -1 in shape[1:]:
-            raise UserError(f"input {tensor.name!r} has shape {shape}: only the batch may be free")
-        if shape[0] == -1:
-            free = True
-            fixed = (batch_size, *shape[1:])
-            profile.set_shape(tensor.name, fixed, fixed, fixed)
-        elif shape[0] != batch_size:
-            raise UserError(
-                f"input {tensor.name!r} has batch size {shape[0]}, but {batch_size} is to be "
-                f"measured (--batch-size {shape[0]})"
-            )
-    if free:
-        config.add_optimization_profile(profile)
 
 
 def _parser_fault(parser: Any) -> str:

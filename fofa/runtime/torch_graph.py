@@ -1,111 +1,124 @@
-"""Blocks as a PyTorch module, in the form in which a network is deployed.
+"""An ONNX graph as a PyTorch module, so that PyTorch runs the very graph that other runtimes do.
 
-The same network as `fofa.runtime.graph`: BatchNorm folded into convolutions with a bias, random
-weights that keep activations of order one. Parameters come in the same order as that graph's
-weights, so that one can be given the other's.
+The module has one call of `torch.nn.functional` for each operator and frees what is no longer
+needed. It follows the type of its weights, and may be moved, made channels-last, captured as a CUDA
+graph or compiled like any other.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import onnx
 import torch
-from torch import Tensor, nn
+from onnx import helper, numpy_helper
+from torch import Tensor, fx, nn
+from torch.nn import functional
 
+from fofa.errors import UserError
+from fofa.runtime.graph import build_model, graph_inputs
 from fofa.space import BlockSpec
 
-TORCH_DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+TORCH_TYPES: dict[int, torch.dtype] = {
+    onnx.TensorProto.FLOAT: torch.float32,
+    onnx.TensorProto.FLOAT16: torch.float16,
+}
+VIEWS = ("Flatten", "Cast")
+"""Operators whose result may be their input's memory."""
+
+Step = tuple[Callable[..., Tensor], tuple[Any, ...], dict[str, Any]]
+"""A function with its arguments, which may be nodes of the module's graph."""
 
 
-def build_module(blocks: Sequence[BlockSpec], *, seed: int = 0) -> nn.Module:
-    """The module of consecutive blocks, fp32, in eval mode, without gradients.
+def build_module(blocks: Sequence[BlockSpec], dtype: str = "fp32", *, seed: int = 0) -> nn.Module:
+    """The module of consecutive blocks with random weights; it takes batches of any size."""
+    return load_module(build_model(blocks, None, dtype, seed=seed))
 
-    It takes (batch, channels, side, side) of the first block and gives the last one's feature map,
-    or (batch, classes) after a head.
+
+def load_module(model: onnx.ModelProto) -> nn.Module:
+    """The module of a graph, in evaluation mode, without gradients; inputs and outputs as there.
 
     Raises:
-        ValueError: if `blocks` is empty or two neighbours do not fit.
+        UserError: if the graph has an operator, or an operator's option, that deployed networks of
+            this project do not have.
     """
-    if not blocks:
-        raise ValueError("no blocks to build")
-    for before, after in itertools.pairwise(blocks):
-        if (before.out_channels, before.out_size) != (after.in_channels, after.in_size):
-            raise ValueError(f"{after.key} cannot follow {before.key}: their shapes differ")
-    module = nn.Sequential(*(_block(block) for block in blocks))
-    _randomise(module, torch.Generator().manual_seed(seed))
-    return module.eval().requires_grad_(False)
+    root, graph = nn.Module(), fx.Graph()
+    values = {value.name: graph.placeholder(value.name) for value in graph_inputs(model)}
+    kept = {*values, *(value.name for value in model.graph.output)}
+    weights = {weight.name: (index, weight) for index, weight in enumerate(model.graph.initializer)}
+    uses = Counter(name for node in model.graph.node for name in node.input)
+    for node in model.graph.node:
+        for name in node.input:
+            if name in weights and name not in values:
+                index, stored = weights[name]
+                weight = torch.from_numpy(numpy_helper.to_array(stored).copy())
+                parameter = nn.Parameter(weight, requires_grad=False)
+                root.register_parameter(f"weight_{index}", parameter)
+                values[name] = graph.get_attr(f"weight_{index}")
+        overwrites = uses[node.input[0]] == 1 and node.input[0] not in kept
+        inputs = [values[name] if name else None for name in node.input]
+        function, arguments, options = _step(node, inputs, overwrites=overwrites)
+        output = node.output[0]
+        values[output] = graph.call_function(function, arguments, options)
+        if node.op_type in VIEWS:
+            kept.add(output)
+    outputs = [values[value.name] for value in model.graph.output]
+    graph.output(outputs[0] if len(outputs) == 1 else tuple(outputs))
+    return fx.GraphModule(root, graph, "OnnxGraph").eval()
 
 
-class MbConv(nn.Module):
-    """Inverted bottleneck (MobileNetV3): expand, depthwise, squeeze-excite, project, add."""
+def _step(node: onnx.NodeProto, inputs: Sequence[Any], *, overwrites: bool) -> Step:
+    """What an operator computes; an activation `overwrites` its input where no one else reads it.
 
-    def __init__(self, block: BlockSpec) -> None:
-        super().__init__()
-        mid = block.mid_channels
-        layers: list[nn.Module] = []
-        if block.expands:
-            layers += [nn.Conv2d(block.in_channels, mid, 1), _activation(block)]
-        layers += [
-            nn.Conv2d(mid, mid, block.kernel, block.stride, block.kernel // 2, groups=mid),
-            _activation(block),
-        ]
-        if block.squeeze_channels:
-            layers.append(SqueezeExcite(mid, block.squeeze_channels))
-        layers.append(nn.Conv2d(mid, block.out_channels, 1))
-        self.layers = nn.Sequential(*layers)
-        self.residual = block.residual
-
-    def forward(self, features: Tensor) -> Tensor:
-        out: Tensor = self.layers(features)
-        return out + features if self.residual else out
-
-
-class SqueezeExcite(nn.Module):
-    """Scales each channel by a gate computed from all channels' means."""
-
-    def __init__(self, channels: int, squeezed: int) -> None:
-        super().__init__()
-        self.gate = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(channels, squeezed, 1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(squeezed, channels, 1),
-            nn.Hardsigmoid(inplace=True),
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        gate: Tensor = self.gate(features)
-        return features * gate
+    Raises:
+        UserError: for an operator or option that is not known.
+    """
+    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    match node.op_type:
+        case "Conv":
+            return functional.conv2d, _convolution(node, inputs, given), {}
+        case "Relu":
+            return functional.relu, (inputs[0],), {"inplace": overwrites}
+        case "HardSwish":
+            return functional.hardswish, (inputs[0],), {"inplace": overwrites}
+        case "HardSigmoid" if _is_sixth(given):
+            return functional.hardsigmoid, (inputs[0],), {"inplace": overwrites}
+        case "GlobalAveragePool":
+            return functional.adaptive_avg_pool2d, (inputs[0], 1), {}
+        case "Mul":
+            return torch.mul, tuple(inputs), {}
+        case "Add":
+            return torch.add, tuple(inputs), {}
+        case "Flatten" if given.get("axis", 1) == 1:
+            return torch.flatten, (inputs[0], 1), {}
+        case "Gemm" if given == {"transB": 1}:
+            return functional.linear, tuple(inputs), {}
+        case "Cast" if given["to"] in TORCH_TYPES:
+            return Tensor.to, (inputs[0], TORCH_TYPES[given["to"]]), {}
+    raise UserError(f"PyTorch is not told how to run the operator {node.op_type} {given or ''}")
 
 
-def _block(block: BlockSpec) -> nn.Module:
-    match block.key.position:
-        case "stem":
-            kernel = block.kernel
-            conv = nn.Conv2d(block.in_channels, block.out_channels, kernel, 2, kernel // 2)
-            return nn.Sequential(conv, _activation(block))
-        case "head":
-            return nn.Sequential(
-                nn.Conv2d(block.in_channels, block.mid_channels, 1),
-                _activation(block),
-                nn.AdaptiveAvgPool2d(1),
-                nn.Conv2d(block.mid_channels, block.out_channels, 1, bias=False),
-                _activation(block),
-                nn.Flatten(),
-                nn.Linear(block.out_channels, block.num_classes),
-            )
-        case _:
-            return MbConv(block)
+def _convolution(
+    node: onnx.NodeProto, inputs: Sequence[Any], given: dict[str, Any]
+) -> tuple[Any, ...]:
+    """Arguments of `conv2d`.
+
+    Raises:
+        UserError: if the padding differs from side to side, or is not written out.
+    """
+    pads = given.get("pads", [0, 0, 0, 0])
+    top_left, bottom_right = tuple(pads[:2]), tuple(pads[2:])
+    if top_left != bottom_right or given.get("auto_pad", b"NOTSET") != b"NOTSET":
+        raise UserError(f"the convolution {node.name} has padding that PyTorch does not know")
+    strides, dilations = (tuple(given.get(name, (1, 1))) for name in ("strides", "dilations"))
+    weight, bias = inputs[1], inputs[2] if len(inputs) > 2 else None
+    return inputs[0], weight, bias, strides, top_left, dilations, given.get("group", 1)
 
 
-def _activation(block: BlockSpec) -> nn.Module:
-    return nn.ReLU(inplace=True) if block.activation == "relu" else nn.Hardswish(inplace=True)
-
-
-def _randomise(module: nn.Module, generator: torch.Generator) -> None:
-    """Weights of variance 1 / fan-in, biases of deviation 0.1: no zeros, nothing that overflows."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            deviation = 0.1 if parameter.dim() == 1 else parameter[0].numel() ** -0.5
-            parameter.normal_(0.0, deviation, generator=generator)
+def _is_sixth(given: dict[str, Any]) -> bool:
+    """Whether a HardSigmoid is MobileNetV3's, PyTorch's only one: relu6(x + 3) / 6."""
+    alpha, beta = given.get("alpha", 0.2), given.get("beta", 0.5)
+    return math.isclose(alpha, 1 / 6, rel_tol=1e-6) and math.isclose(beta, 0.5)

@@ -14,6 +14,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from fofa.errors import UserError
+from fofa.precision import short_precision
+from fofa.runtime.graph import GRAPH_TYPES
+from fofa.runtime.tensorrt import DEFAULT_BATCH_SIZE
 from profilers.hardware import nvml
 from profilers.plugin import Availability, PluginOptions
 
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     import torch
 
 L2_STATES = ("warm", "cold")
-DTYPES = ("fp32", "fp16")
 SWITCH = ("off", "on")
 CAPTURE_WARM_UP_RUNS = 3
 """Libraries choose their kernels and allocate in the first runs, which a graph may not do."""
@@ -53,8 +55,8 @@ class GpuOptions:
         Raises:
             UserError: naming the option that is not possible.
         """
-        chosen = options.dtype or dtype
-        batch_size = 64 if options.batch_size is None else options.batch_size
+        chosen = short_precision(options.dtype or dtype)
+        batch_size = DEFAULT_BATCH_SIZE if options.batch_size is None else options.batch_size
         l2, graphs = options.extra.get("l2", "warm"), options.extra.get("graphs", "off")
         unknown = sorted(options.extra.keys() - {"l2", "graphs"})
         if unknown:
@@ -66,7 +68,7 @@ class GpuOptions:
         if batch_size < 1:
             raise UserError(f"{plugin}: batch size {batch_size}, expected 1 or more")
         for name, value, known in (
-            ("dtype", chosen, DTYPES),
+            ("dtype", chosen, GRAPH_TYPES),
             ("l2", l2, L2_STATES),
             ("graphs", graphs, SWITCH),
         ):

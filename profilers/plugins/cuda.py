@@ -1,6 +1,7 @@
-"""PyTorch on an NVIDIA GPU: modules in eval mode, channels-last, timed by CUDA events.
+"""PyTorch on an NVIDIA GPU: the deployed graph as a module, channels-last, timed by CUDA events.
 
-What a model runs at that is deployed with PyTorch itself. TF32 is off, so that fp32 means it, and
+What a model runs at that is deployed with PyTorch itself. The graph is the one that is exported and
+that the other runtimes are given. TF32 is off, so that fp32 means it, and
 cuDNN picks its kernels by trying them (benchmark mode) during warm-up. Options: `l2=cold` empties
 the L2 cache before each run; `graphs=on` replays a CUDA graph, without the host's launch costs.
 """
@@ -12,8 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
+from fofa.runtime.graph import build_model, fix_batch, graph_inputs
 from fofa.space import BlockSpec
 from profilers.hardware.cuda import CudaDevice, GpuOptions, gpu_availability, open_gpu
 from profilers.plugin import Availability, MeasuringPlugin, PluginOptions, Runner, Session
@@ -63,26 +67,39 @@ class CudaSession(Session):
         )
 
     def lower(self, blocks: Sequence[BlockSpec]) -> Runner:
-        import torch
-
-        from fofa.runtime.torch_graph import TORCH_DTYPES, build_module
-
-        dtype, layout = TORCH_DTYPES[self._options.dtype], torch.channels_last
-        with self._device.use():
-            module = build_module(blocks).to(self._device.name, dtype).to(memory_format=layout)
-            first = blocks[0]
-            images = torch.randn(
-                (self._options.batch_size, first.in_channels, first.in_size, first.in_size),
-                generator=torch.Generator(self._device.name).manual_seed(0),
-                device=self._device.name,
-            ).to(dtype=dtype, memory_format=layout)
-        return CudaRunner(self._device, module, images, graphs=self._options.graphs)
+        return self._runner(build_model(blocks, self._options.batch_size, self._options.dtype))
 
     def load(self, network: Path) -> Runner:
-        raise UserError(
-            f"{network}: the plugin cuda runs PyTorch modules, no ONNX files; "
-            "time this one with --device tensorrt or --device cpu"
-        )
+        if not network.is_file():
+            raise UserError(f"{network}: no such file")
+        try:
+            model = onnx.load(network)
+        except Exception as error:  # protobuf raises classes of its own
+            raise UserError(f"{network}: cannot read the ONNX model: {error}") from None
+        try:
+            fix_batch(model, self._options.batch_size)
+            return self._runner(model)
+        except UserError as error:
+            raise UserError(f"{network}: {error}") from None
+
+    def _runner(self, model: onnx.ModelProto) -> Runner:
+        import torch
+
+        from fofa.runtime.torch_graph import TORCH_TYPES, load_module
+
+        device, layout = self._device.name, torch.channels_last
+        [taken] = graph_inputs(model)
+        kind = taken.type.tensor_type
+        if kind.elem_type not in TORCH_TYPES:
+            raise UserError(f"the input {taken.name!r} is no image in fp32 or fp16")
+        with self._device.use():
+            module = load_module(model).to(device).to(memory_format=layout)
+            images = torch.randn(
+                [size.dim_value for size in kind.shape.dim],
+                generator=torch.Generator(device).manual_seed(0),
+                device=device,
+            ).to(dtype=TORCH_TYPES[kind.elem_type], memory_format=layout)
+        return CudaRunner(self._device, module, images, graphs=self._options.graphs)
 
     def environment(self) -> dict[str, Any]:
         return self._device.state()

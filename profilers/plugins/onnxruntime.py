@@ -7,6 +7,7 @@ the spinning ones would take the cores from the one that is being timed.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -20,11 +21,13 @@ from onnx import numpy_helper
 
 from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
+from fofa.precision import short_precision
 from fofa.runtime.graph import (
-    ELEMENT_TYPES,
+    GRAPH_TYPES,
     INPUT_NAME,
     OUTPUT_NAME,
     build_model,
+    fix_batch,
     input_shape,
     output_shape,
     random_input,
@@ -57,10 +60,10 @@ class OnnxRuntimePlugin(MeasuringPlugin):
         return Availability(True)
 
     def open(self, options: PluginOptions) -> OnnxRuntimeSession:
-        dtype = options.dtype or "fp32"
-        if dtype not in ELEMENT_TYPES:
+        dtype = short_precision(options.dtype or "fp32")
+        if dtype not in GRAPH_TYPES:
             raise UserError(
-                f"onnxruntime: dtype {dtype!r}, expected one of {', '.join(ELEMENT_TYPES)}"
+                f"onnxruntime: dtype {dtype!r}, expected one of {', '.join(GRAPH_TYPES)}"
             )
         batch_size = 1 if options.batch_size is None else options.batch_size
         threads = 1 if options.threads is None else options.threads
@@ -91,7 +94,7 @@ class OnnxRuntimeSession(Session):
         self._batch_size = batch_size
         self._dtype = dtype
         self._threads = threads
-        self._weights: dict[tuple[tuple[int, ...], int, bytes], Any] = {}
+        self._weights: dict[tuple[tuple[int, ...], int, bytes], Any] = {}  # by shape, type, digest
 
     @property
     def protocol(self) -> ProtocolRecord:
@@ -128,7 +131,11 @@ class OnnxRuntimeSession(Session):
         if not network.is_file():
             raise UserError(f"{network}: no such file")
         try:
-            session = self._open(str(network))
+            model = onnx.load(network)
+            fix_batch(model, self._batch_size)
+            session = self._open(model.SerializeToString())
+        except UserError as error:
+            raise UserError(f"{network}: {error}") from None
         except Exception as error:  # the runtime raises a class of its own per fault
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{network}: not a network that onnxruntime runs: {reason}") from None
@@ -153,9 +160,8 @@ class OnnxRuntimeSession(Session):
         for weight in model.graph.initializer:
             if len(weight.raw_data) < DETACHED_BYTES:
                 continue
-            # The graphs cut their weights from one stretch of noise: equal shape and equal first
-            # values mean equal content.
-            key = (tuple(weight.dims), weight.data_type, weight.raw_data[:64])
+            content = hashlib.sha256(weight.raw_data).digest()
+            key = (tuple(weight.dims), weight.data_type, content)
             if key not in self._weights:
                 array = numpy_helper.to_array(weight)
                 self._weights[key] = self._runtime.OrtValue.ortvalue_from_numpy(array)
@@ -165,7 +171,7 @@ class OnnxRuntimeSession(Session):
             weight.external_data.add(key="location", value="given")
         return weights
 
-    def _open(self, model: bytes | str, weights: Mapping[str, Any] | None = None) -> Any:
+    def _open(self, model: bytes, weights: Mapping[str, Any] | None = None) -> Any:
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -176,22 +182,10 @@ class OnnxRuntimeSession(Session):
         return self._runtime.InferenceSession(model, options, providers=[PROVIDER])
 
     def _random(self, network: Path, value: Any) -> np.ndarray:
-        """Random content for an input of a loaded network; a free first axis is the batch."""
+        """Random content for an input of a loaded network."""
         if value.type not in INPUT_TYPES:
             raise UserError(f"{network}: input {value.name} is a {value.type}, expected an image")
-        shape = [
-            size if isinstance(size, int) else self._batch_size if axis == 0 else 0
-            for axis, size in enumerate(value.shape)
-        ]
-        if 0 in shape:
-            raise UserError(
-                f"{network}: input {value.name} has no fixed size {value.shape}; export it with one"
-            )
-        if shape[0] != self._batch_size:
-            raise UserError(
-                f"{network}: its batch size is {shape[0]}, asked for is {self._batch_size}"
-            )
-        return random_input(shape, INPUT_TYPES[value.type])
+        return random_input(value.shape, INPUT_TYPES[value.type])
 
 
 class OnnxRuntimeRunner:

@@ -101,7 +101,7 @@ class TensorRtSession(Session):
             gpu=self._gpu["name"],
             compute_capability=self._gpu["compute_capability"],
             dtype=self._options.dtype,
-            batch_size=batch_size,
+            static_batch=batch_size,
         )
 
         def build() -> bytes:
@@ -152,26 +152,16 @@ def _bind(runtime: TensorRt, device: CudaDevice, engine: Any, context: Any) -> l
     import torch
 
     generator = torch.Generator(device.name).manual_seed(0)
-    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    inputs = [
-        name for name in names if engine.get_tensor_mode(name) == runtime.module.TensorIOMode.INPUT
-    ]
     buffers = []
-    for name in inputs:
+    for name in (engine.get_tensor_name(index) for index in range(engine.num_io_tensors)):
         shape = tuple(engine.get_tensor_shape(name))
-        if -1 in shape:  # a free batch: the profile holds the size that it was built for
-            shape = tuple(engine.get_tensor_profile_shape(name, 0)[1])
-        context.set_input_shape(name, shape)
-        values = torch.randn(shape, generator=generator, device=device.name)
-        buffers.append(values.to(_torch_dtype(runtime, engine.get_tensor_dtype(name))))
-    # Outputs second: their shapes follow from the inputs'.
-    outputs = [name for name in names if name not in inputs]
-    for name in outputs:
         dtype = _torch_dtype(runtime, engine.get_tensor_dtype(name))
-        shape = tuple(context.get_tensor_shape(name))
-        buffers.append(torch.empty(shape, dtype=dtype, device=device.name))
-    for name, buffer in zip([*inputs, *outputs], buffers, strict=True):
+        if engine.get_tensor_mode(name) == runtime.module.TensorIOMode.INPUT:
+            buffer = torch.randn(shape, generator=generator, device=device.name).to(dtype)
+        else:
+            buffer = torch.empty(shape, dtype=dtype, device=device.name)
         context.set_tensor_address(name, buffer.data_ptr())
+        buffers.append(buffer)
     return buffers
 
 

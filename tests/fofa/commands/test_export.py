@@ -36,7 +36,7 @@ def test_a_file_is_written_and_described(run, tmp_path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "22222@24 as onnx, float32: net.onnx" in done.stdout
+    assert "22222@24 as onnx, fp32: net.onnx" in done.stdout
     assert "measured on 50 test images of shapes" in done.stdout
     onnx.checker.check_model(tmp_path / "net.onnx", full_check=True)
 
@@ -56,13 +56,31 @@ def call(capsys, monkeypatch):
 
 def test_json(run, tmp_path, call) -> None:
     out = tmp_path / "half.onnx"
-    arguments = (str(run), "--architecture", "22222@24", "--out", str(out), "--dtype", "float16")
+    arguments = (
+        str(run),
+        "--architecture",
+        "22222@24",
+        "--out",
+        str(out),
+        "--dtype",
+        "float16",
+    )  # an older word
     code, printed, _ = call(*arguments, *FEW, "--json")
     assert code == 0
     result = json.loads(printed)
     assert result["accuracy"]["test_images"] == 50
     assert result["reference_top1"] is not None
     assert result["statistics"] == "recalibrated"
+    said = {p.key: p.value for p in onnx.load(out).metadata_props}
+    assert said["dtype"] == "fp16"
+
+
+def test_a_file_for_batches_of_one_size(run, tmp_path, call) -> None:
+    out = tmp_path / "two.onnx"
+    arguments = (str(run), "--architecture", "22222@24", "--out", str(out), "--fixed-batch", "2")
+    assert call(*arguments, *FEW)[0] == 0
+    [taken] = onnx.load(out).graph.input
+    assert [size.dim_value for size in taken.type.tensor_type.shape.dim] == [2, 3, 24, 24]
 
 
 @pytest.mark.parametrize(

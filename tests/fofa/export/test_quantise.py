@@ -5,13 +5,12 @@ import onnx
 import pytest
 
 from fofa.errors import UserError
-from fofa.export.onnx_file import session_logits
-from fofa.export.onnx_graph import build_model
+from fofa.export.onnx_file import network_model, session_logits
 from fofa.export.quantise import quantise
 
 
 def test_weights_are_8_bit_and_predictions_mostly_stay(network, shapes) -> None:
-    model = build_model(network, 32, {"name": "n", "top1": "1"})
+    model = network_model(network, 32, {"name": "n", "top1": "1"})
     small = quantise(model, shapes.calibration_batches(32, 40, 10))
     kinds = Counter(weight.data_type for weight in small.graph.initializer if len(weight.dims) == 4)
     assert set(kinds) == {onnx.TensorProto.INT8}
@@ -24,4 +23,4 @@ def test_weights_are_8_bit_and_predictions_mostly_stay(network, shapes) -> None:
 
 def test_no_images_is_an_error(network) -> None:
     with pytest.raises(UserError, match="there are none"):
-        quantise(build_model(network, 32, {}), [])
+        quantise(network_model(network, 32, {}), [])

@@ -12,6 +12,7 @@ from fofa.runtime.graph import (
     INPUT_NAME,
     OUTPUT_NAME,
     build_model,
+    fix_batch,
     input_shape,
     output_shape,
     random_input,
@@ -113,3 +114,35 @@ def test_what_cannot_be_built_is_an_error():
         build_model([], 1)
     with pytest.raises(ValueError, match="cannot follow"):
         build_model([blocks[0], blocks[-1]], 1)
+
+
+def shape_of(value):
+    return [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
+
+
+def test_a_free_batch_is_named_and_can_be_fixed_to_the_same_graph():
+    blocks = network_blocks(SUBNETS["smallest"], 32, SMALL)
+    model = build_model(blocks, None)
+    (images,), (logits,) = model.graph.input, model.graph.output
+    assert (images.name, logits.name) == (INPUT_NAME, OUTPUT_NAME) == ("images", "logits")
+    assert (shape_of(images), shape_of(logits)) == (["batch", 3, 32, 32], ["batch", 10])
+    fix_batch(model, 5)
+    assert model == build_model(blocks, 5)
+    fix_batch(model, 5)  # one that is fixed stays
+    with pytest.raises(UserError, match="'images': its batch size is 5, asked for is 4"):
+        fix_batch(model, 4)
+
+
+def test_only_the_batch_may_be_free():
+    model = build_model(network_blocks(SUBNETS["smallest"], 32, SMALL), None)
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    with pytest.raises(UserError, match=r"no fixed size \['batch', 3, 'height', 32\]"):
+        fix_batch(model, 1)
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(UserError, match="no fixed size"):
+        fix_batch(model, 1)
+
+
+def test_an_older_word_for_a_type_is_read():
+    blocks = network_blocks(SUBNETS["smallest"], 32, SMALL)
+    assert build_model(blocks, 1, "float16") == build_model(blocks, 1, "fp16")

@@ -5,10 +5,12 @@ import gc
 import time
 import weakref
 
+import onnx
 import pytest
 import torch
 
 from fofa.errors import UserError
+from fofa.runtime.graph import build_model
 from fofa.space import NetworkConfig, SearchSpace, architecture_blocks, parse_architecture
 from profilers.hardware import nvml
 from profilers.hardware.cuda import GpuOptions
@@ -112,15 +114,46 @@ def test_the_protocol_says_how_it_was_measured():
         assert session.hardware()["gpu"]["compute_capability"] == "6.1"
 
 
-def test_a_closed_runner_and_an_onnx_file_are_refused(tmp_path):
+def test_a_closed_runner_is_refused():
     _, session = session_on_cpu()
     with session:
         runner = session.lower(SearchSpace(resolutions=(32,)).unique_blocks(32, CONFIG)[:1])
         runner.close()
         with pytest.raises(RuntimeError, match="closed"):
             runner.run()
-        with pytest.raises(UserError, match="no ONNX files"):
-            session.load(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+@pytest.mark.parametrize("batch_size", [2, None])
+def test_an_exported_file_runs_at_the_chosen_batch(tmp_path, dtype, batch_size):
+    network = architecture_blocks(parse_architecture("22222@32"), CONFIG)
+    onnx.save(build_model(network, batch_size, dtype), tmp_path / "net.onnx")
+    device, session = session_on_cpu(dtype=dtype)
+    with session:
+        assert session.load(tmp_path / "net.onnx").run() > 0
+    [scores] = device.outputs
+    assert scores.shape == (2, 10)
+    assert scores.dtype == {"fp32": torch.float32, "fp16": torch.float16}[dtype]
+
+
+def test_files_that_are_no_network_of_the_chosen_batch_are_one_line(tmp_path):
+    file = tmp_path / "net.onnx"
+    _, session = session_on_cpu()
+    with session:
+        with pytest.raises(UserError, match=r"net\.onnx: no such file"):
+            session.load(file)
+        file.write_text("not a network")
+        with pytest.raises(UserError, match=r"net\.onnx: cannot read the ONNX model"):
+            session.load(file)
+        model = build_model(SearchSpace().unique_blocks(32, CONFIG)[:1], 5)
+        onnx.save(model, file)
+        with pytest.raises(UserError, match="batch size is 5, asked for is 2"):
+            session.load(file)
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+        model.graph.node[-1].op_type = "Mish"
+        onnx.save(model, file)
+        with pytest.raises(UserError, match=r"net\.onnx: .* the operator Mish"):
+            session.load(file)
 
 
 def test_without_a_gpu_the_plugin_says_so(monkeypatch):

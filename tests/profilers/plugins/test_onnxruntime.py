@@ -80,10 +80,7 @@ def test_a_network_of_another_batch_size_is_refused(session, tmp_path):
 
 
 def test_a_free_first_axis_is_the_batch(tmp_path):
-    model = build_model(BLOCKS, 1)
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
-    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
-    onnx.save(model, tmp_path / "free.onnx")
+    save(tmp_path / "free.onnx", None)
     with PLUGIN.open(PluginOptions(batch_size=3)) as session:
         assert session.load(tmp_path / "free.onnx").run() > 0
 
@@ -94,3 +91,22 @@ def test_a_free_image_size_is_refused(session, tmp_path):
     onnx.save(model, tmp_path / "free.onnx")
     with pytest.raises(UserError, match="no fixed size"):
         session.load(tmp_path / "free.onnx")
+
+
+def test_weights_are_shared_only_where_all_of_them_is_equal(session):
+    """Two networks may agree in the first values of a layer and differ in others."""
+    first, same, other = (build_model(BLOCKS, 1) for _ in range(3))
+    name = max(first.graph.initializer, key=lambda weight: len(weight.raw_data)).name
+    for weight in other.graph.initializer:
+        if weight.name == name:
+            weight.raw_data = weight.raw_data[:-4] + b"\x00\x00\x80\x3f"  # the last one is 1.0
+    kept, shared, own = (session._detach_weights(model) for model in (first, same, other))
+    assert shared[name] is kept[name]
+    assert own[name] is not kept[name]
+    assert own[name].numpy().flat[-1] == 1.0
+    assert all(own[key] is kept[key] for key in kept if key != name)
+
+
+def test_older_words_for_types_are_read():
+    with PLUGIN.open(PluginOptions(dtype="float16")) as session:
+        assert session.protocol.dtype == "fp16"

@@ -1,6 +1,6 @@
 """The plugin `tensorrt`: what it says without a runtime or GPU, and timing where there is one.
 
-That engines are built for real is tested in `tests/profilers/test_tensorrt_engines.py`.
+That engines are built for real is tested in `tests/fofa/runtime/test_tensorrt.py`.
 """
 
 import contextlib
@@ -91,14 +91,14 @@ def test_a_missing_runtime_and_a_missing_gpu_are_told_apart(monkeypatch):
 
 
 class Engine:
-    """An engine and its context at once: a free batch of at most 3, an fp16 sum as its output."""
+    """An engine and its context at once: three fp32 images in, fp16 scores out."""
 
     num_io_tensors = 2
-    names = ("output", "input")
+    names = ("input", "output")
     runs = True
 
     def __init__(self):
-        self.shapes, self.addresses, self.streams = {}, {}, []
+        self.addresses, self.streams = {}, []
 
     def create_execution_context(self):
         return self
@@ -113,15 +113,7 @@ class Engine:
         return {"input": "float", "output": "half"}[name]
 
     def get_tensor_shape(self, name):
-        if name == "input":
-            return self.shapes.get(name, (-1, 2, 4, 4))
-        return (self.shapes["input"][0], 10)
-
-    def get_tensor_profile_shape(self, name, profile):
-        return ((1, 2, 4, 4), (3, 2, 4, 4), (3, 2, 4, 4))
-
-    def set_input_shape(self, name, shape):
-        self.shapes[name] = shape
+        return {"input": (3, 2, 4, 4), "output": (3, 10)}[name]
 
     def set_tensor_address(self, name, address):
         self.addresses[name] = address

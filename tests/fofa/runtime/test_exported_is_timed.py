@@ -1,0 +1,155 @@
+"""What `fofa-export` writes is what latency tables are measured with.
+
+Every plugin that runs networks is driven up to the point where its runtime is given the graph; that
+graph is compared with the exported file's, and the file is loaded the way `--network` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+
+from fofa.errors import UserError
+from fofa.export.onnx_file import network_model, noise_images, session_logits, write_onnx
+from fofa.runtime import torch_graph
+from fofa.runtime.graph import build_model
+from fofa.runtime.tensorrt import TensorRt, build_engine
+from fofa.space import network_blocks
+from profilers.hardware.cuda import GpuOptions
+from profilers.plugin import PluginOptions, Session
+from profilers.plugins import cuda, onnxruntime, tensorrt
+from profilers.plugins.engine_cache import EngineCache
+
+RESOLUTION = 32
+BATCH = 3
+SUBNETS = ("22222", "43234", "3x3+5x4-7x6+3x3+5x3-3x3+3x4-5x6+7x6+3x3+3x3-7x4+7x4")
+
+
+def description(model: onnx.ModelProto) -> list[object]:
+    """All of a graph but what its weights hold and what it is called."""
+    graph = model.graph
+    values = [(value.name, str(value.type)) for value in (*graph.input, *graph.output)]
+    weights = [(w.name, tuple(w.dims), w.data_type) for w in graph.initializer]
+    nodes = [
+        (
+            node.op_type,
+            list(node.input),
+            list(node.output),
+            {a.name: helper.get_attribute_value(a) for a in node.attribute},
+        )
+        for node in graph.node
+    ]
+    return [[(o.domain, o.version) for o in model.opset_import], values, weights, nodes]
+
+
+class Cpu:
+    """In place of a GPU."""
+
+    name = "cpu"
+
+    def use(self):
+        return contextlib.nullcontext()
+
+    def hardware(self):
+        return {"gpu": {"name": "none", "compute_capability": "8.0"}}
+
+
+def tensorrt_that(hand_over: Callable[[bytes], None]) -> TensorRt:
+    """TensorRT up to the point where its parser is given a graph."""
+    module = types.SimpleNamespace(
+        Runtime=lambda logger: types.SimpleNamespace(deserialize_cuda_engine=None),
+        Builder=lambda logger: types.SimpleNamespace(create_network=lambda flags: None),
+        NetworkDefinitionCreationFlag=types.SimpleNamespace(STRONGLY_TYPED=0),
+        OnnxParser=lambda network, logger: types.SimpleNamespace(parse=hand_over, num_errors=0),
+    )
+    return TensorRt(module, "TensorRT", "10.0", logger=None)
+
+
+class HandedOverError(BaseException):
+    """The graph has been handed over."""
+
+
+@pytest.fixture(params=["onnxruntime", "cuda", "tensorrt"])
+def timed_graph(request, monkeypatch, tmp_path):
+    """A function that gives the graph that a plugin hands to its runtime for blocks or a file."""
+    seen: list[onnx.ModelProto] = []
+
+    def hand_over(model: onnx.ModelProto | bytes) -> None:
+        seen.append(onnx.ModelProto.FromString(model) if isinstance(model, bytes) else model)
+        raise HandedOverError
+
+    options = {"batch_size": BATCH}
+
+    def open_session(dtype: str) -> Session:
+        if request.param == "cuda":
+            monkeypatch.setattr(torch_graph, "load_module", hand_over)
+            return cuda.CudaSession(Cpu(), GpuOptions(dtype=dtype, **options))
+        if request.param == "tensorrt":
+            return tensorrt.TensorRtSession(
+                tensorrt_that(hand_over),
+                Cpu(),
+                GpuOptions(dtype=dtype, **options),
+                EngineCache(tmp_path / "engines"),
+            )
+        monkeypatch.setattr(
+            onnxruntime.OnnxRuntimeSession, "_open", lambda _, model, *__: hand_over(model)
+        )
+        return onnxruntime.PLUGIN.open(PluginOptions(dtype=dtype, **options))
+
+    def graph(dtype: str, subject: object) -> onnx.ModelProto:
+        with open_session(dtype) as session:
+            load = session.load if isinstance(subject, Path) else session.lower
+            with pytest.raises(HandedOverError):
+                load(subject)
+        return seen[-1]
+
+    return graph
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", SUBNETS)
+def test_the_exported_graph_is_the_timed_one(timed_graph, make_network, tmp_path, name, dtype):
+    network = make_network(name)
+    blocks = network_blocks(network.subnet, RESOLUTION, network.network_config)
+    timed = description(timed_graph(dtype, blocks))
+    exported = network_model(network, RESOLUTION, {"a": "b"}, dtype=dtype, batch_size=BATCH)
+    assert description(exported) == timed
+    file = tmp_path / "free.onnx"
+    write_onnx(network, RESOLUTION, file, {}, dtype=dtype)
+    assert description(onnx.load(file)) != timed  # any batch size
+    assert description(timed_graph(dtype, file)) == timed
+
+
+def test_an_engine_is_built_from_the_timed_graph_whatever_batch_the_model_has(make_network):
+    seen = []
+    network = make_network("22222")
+    for batch_size in (None, BATCH):
+        model = network_model(network, RESOLUTION, {}, dtype="fp16", batch_size=batch_size)
+        with pytest.raises(UserError, match="cannot read"):
+            build_engine(tensorrt_that(seen.append), model.SerializeToString(), batch_size=BATCH)
+    blocks = network_blocks(network.subnet, RESOLUTION, network.network_config)
+    timed = description(build_model(blocks, BATCH, "fp16"))
+    assert [description(onnx.ModelProto.FromString(model)) for model in seen] == [timed, timed]
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", SUBNETS)
+def test_it_computes_what_the_supernets_network_does(make_network, name, dtype):
+    network, images = make_network(name), noise_images(RESOLUTION, 5)
+    with torch.inference_mode():
+        expected = network(images).numpy()
+    tolerance = {"fp32": 1e-4, "fp16": 5e-2}[dtype] * max(1, np.abs(expected).max())
+    model = network_model(network, RESOLUTION, {}, dtype=dtype, batch_size=BATCH)
+    assert np.abs(session_logits(model)(images) - expected).max() <= tolerance
+    with torch.inference_mode():
+        module = torch_graph.load_module(model)
+        logits = module(images.to(next(module.parameters()).dtype)).float().numpy()
+    assert np.abs(logits - expected).max() <= tolerance
