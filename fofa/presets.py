@@ -27,7 +27,7 @@ class Preset:
         epoch_scale: factor on every phase's epochs.
         train_fraction: share of the training images.
         crop: augmentation of data kept in memory (`fofa.data.augmentation`).
-        zero_init_residual: start residual blocks as identities (`fofa.train.start`).
+        zero_init_residual: start residual blocks as identities (`fofa.supernet.weights`).
         proxy: says that accuracies measured here stand in for a larger setting.
     """
 

@@ -105,27 +105,3 @@ def _bar(console: Console) -> rich_progress.Progress:
         transient=True,
         refresh_per_second=REFRESH_PER_SECOND,
     )
-
-
-class StepProgress:
-    """Steps done, images/s and time left of a training."""
-
-    def __init__(self, console: Console | None, first_step: int, num_steps: int) -> None:
-        self._progress, self._num_steps = Progress(console), num_steps
-        self._progress.stage("training", num_steps, first_step)
-
-    def __enter__(self) -> Self:
-        self._progress.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.__exit__()
-
-    def update(
-        self, done: int, phase: str, loss: float, images_per_second: float, seconds_left: float
-    ) -> None:
-        """Show that `done` steps of the run are done."""
-        note = (
-            f"step {done} of {self._num_steps}, loss {loss:.3f}, {images_per_second:.0f} images/s"
-        )
-        self._progress.update(done, name=phase, note=note)

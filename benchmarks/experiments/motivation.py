@@ -25,8 +25,8 @@ from fofa.presets import SHAPES
 from fofa.recipes import Recipe, fofa_n3
 from fofa.space import Architecture, Subnet, compound_subnets
 from fofa.supernet.model import Supernet
-from fofa.train.settings import TrainSettings
-from fofa.train.trainer import Habits, Trainer
+from fofa.train.settings import RunOptions, TrainSettings
+from fofa.train.trainer import Trainer
 
 app = make_app("Compare fofa-n3 with naive sampling (equation 4) on the drawn shapes.")
 
@@ -114,7 +114,7 @@ def accuracies(
             data,
             Path(folder),
             processes=find_place("cpu"),
-            habits=Habits(tensorboard=False),
+            options=RunOptions(tensorboard=False),
         )
         trainer.run()
         supernet = trainer.supernet

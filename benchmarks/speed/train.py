@@ -18,10 +18,9 @@ from fofa.distributed import choose_device, device_name
 from fofa.recipes import Recipe, get_recipe
 from fofa.space import Subnet
 from fofa.supernet.model import Supernet
-from fofa.train.optimizer import make_optimizer, set_learning_rate
-from fofa.train.schedule import TrainPlan
+from fofa.supernet.weights import fresh_supernet
+from fofa.train.schedule import TrainPlan, make_optimizer, set_learning_rate
 from fofa.train.settings import Precision
-from fofa.train.start import fresh_supernet
 from fofa.train.step import backward_one_at_a_time, backward_shared
 
 GOAL = 1.6

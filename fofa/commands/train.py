@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from fofa.commands.cli import make_app, run_app, stderr_console
-from fofa.errors import UserError
+from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_console
+from fofa.train.settings import RunOptions
 
 app = make_app("Train a supernet. Running the same command again resumes a run that was stopped.")
 
+DEFAULTS = RunOptions()
 EPILOG = (
     "Exit codes: 0 done (or stopped by a signal after saving: 130); 1 training diverged or another "
     "process of the job was lost, the last checkpoint is good; 2 wrong input. Under torchrun every "
@@ -79,46 +80,48 @@ def train(
     ] = False,
     checkpoint_seconds: Annotated[
         float, typer.Option(min=0, help="Save at least this often; 0 for every step.")
-    ] = 120.0,
+    ] = DEFAULTS.checkpoint_seconds,
     checkpoint_steps: Annotated[
         int | None, typer.Option(min=1, help="Save every so many steps, too.")
     ] = None,
     tensorboard: Annotated[bool, typer.Option(help="Write files for TensorBoard.")] = True,
 ) -> None:
     """Train a supernet with a recipe, in the setting of a preset."""
-    from fofa.train.launch import LaunchOptions, launch
+    import torch
 
-    sizes = None if resolutions is None else _sizes(resolutions)
-    options = LaunchOptions(
-        recipe=recipe,
-        preset=preset,
-        out=out,
-        data=data,
+    from fofa.distributed import find_place
+    from fofa.presets import get_preset
+    from fofa.train.launch import choose_settings, launch
+
+    setting, processes = get_preset(preset), find_place(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    settings = choose_settings(
+        setting,
+        processes,
+        {
+            "recipe": recipe,
+            "data": data,
+            "epoch_scale": epoch_scale,
+            "train_fraction": train_fraction,
+            "batch_size": batch_size,
+            "seed": seed,
+            "width_mult": width_mult,
+            "resolutions": parse_resolutions(resolutions),
+            "crop": crop,
+            "precision": precision,
+        },
+    )
+    options = RunOptions(
         download=download,
-        epoch_scale=epoch_scale,
-        train_fraction=train_fraction,
-        batch_size=batch_size,
-        seed=seed,
-        width_mult=width_mult,
-        resolutions=sizes,
-        crop=crop,
-        precision=precision,
-        device=device,
-        threads=threads,
         workers=workers,
         one_at_a_time=one_at_a_time,
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
         tensorboard=tensorboard,
     )
-    raise typer.Exit(launch(options, stderr_console()))
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(f"--resolutions {text!r}: expected sizes such as 128,160") from None
+    console = stderr_console()
+    raise typer.Exit(launch(settings, options, out, processes, console, setting.proxy))
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
-"""Training a supernet: plan, steps, checkpoints, processes.
+"""Training a supernet: settings, plan, steps, checkpoints.
 
-One direction: settings and a recipe become a plan (`plan`), the trainer carries it out step by step
-(`trainer`), and what it leaves is a run folder (`fofa.runs`).
+One direction: settings and a recipe become a plan (`schedule`), the trainer carries it out step by
+step (`trainer`), and what it leaves is a run folder (`fofa.runs`).
 """

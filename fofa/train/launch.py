@@ -4,78 +4,89 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import torch
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from rich.console import Console
 
+from fofa.accuracy import ProxyRecord
 from fofa.data import DataSource, open_data
 from fofa.data.augmentation import Augmentation
-from fofa.distributed import Processes, WorkerLostError, connected, find_place
+from fofa.distributed import Processes, WorkerLostError, connected
 from fofa.errors import UserError
-from fofa.files import explain, remove_leftovers
-from fofa.presets import Preset, get_preset
+from fofa.files import explain, locked, remove_leftovers
+from fofa.presets import Preset
 from fofa.progress import duration
 from fofa.recipes import get_recipe
 from fofa.runs import RECORD_NAME, RunRecord
-from fofa.space import check_resolutions
 from fofa.train.checkpoint import CHECKPOINT_PATH
-from fofa.train.settings import SETTINGS_NAME, TrainSettings
-from fofa.train.trainer import DivergedError, Habits, Trainer
+from fofa.train.settings import SETTINGS_NAME, RunOptions, TrainSettings
+from fofa.train.trainer import DivergedError, Trainer
 
-LOCK_NAME = ".lock"
 INTERRUPTED = 130
 RESTART_SECONDS = 30
 """After a restart by torchrun, data workers of a killed process hold its lock for some seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaunchOptions:
-    """The options of `fofa-train`; None means the preset's value."""
+def choose_settings(
+    preset: Preset, processes: Processes, chosen: Mapping[str, object]
+) -> TrainSettings:
+    """Settings by their names as a person chose them; the preset's where the value is None.
 
-    recipe: str
-    preset: str
-    out: Path
-    data: str | None = None
-    download: bool = False
-    epoch_scale: float | None = None
-    train_fraction: float | None = None
-    batch_size: int | None = None
-    seed: int = 0
-    width_mult: float | None = None
-    resolutions: tuple[int, ...] | None = None
-    crop: str | None = None
-    precision: str = "auto"
-    device: str = "auto"
-    threads: int | None = None
-    workers: int | None = None
-    one_at_a_time: bool = False
-    checkpoint_seconds: float = 120.0
-    checkpoint_steps: int | None = None
-    tensorboard: bool = True
-
-
-def launch(options: LaunchOptions, console: Console) -> int:
-    """Train as asked; returns the exit code.
+    The precision `auto` is bf16 on a GPU that computes in it, else fp32.
 
     Raises:
-        UserError: for wrong options, data or files, or a folder that another run holds.
+        UserError: if one is wrong, or the data set is not one that the preset is for.
     """
-    recipe, preset = get_recipe(options.recipe), get_preset(options.preset)
-    processes = find_place(options.device)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    settings = _settings(options, preset, processes)
-    patience = RESTART_SECONDS if processes.world_size > 1 else 0
-    with _locked(options.out, patience) if processes.is_main else nullcontext():
-        if processes.is_main:
-            settings.claim(options.out)
+    data = chosen["data"] or preset.data
+    if data is None:
+        raise UserError(
+            f"preset {preset.name} has no data of its own; name it, such as "
+            f"--data {preset.data_sets[0]}:DIR"
+        )
+    if str(data).partition(":")[0] not in preset.data_sets:
+        raise UserError(
+            f"preset {preset.name} is for {' or '.join(preset.data_sets)}, not for {data!r}"
+        )
+    precision = chosen["precision"]
+    if precision == "auto":
+        on_gpu = processes.device.type == "cuda"
+        precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported(False) else "fp32"
+    values = {
+        name: getattr(preset, name) if value is None else value for name, value in chosen.items()
+    }
+    values |= {
+        "preset": preset.name,
+        "data": data,
+        "precision": precision,
+        "processes": processes.world_size,
+        "zero_init_residual": preset.zero_init_residual,
+    }
+    try:
+        return TrainSettings.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"options: {explain(error)}") from None
+
+
+def launch(
+    settings: TrainSettings,
+    options: RunOptions,
+    folder: Path,
+    processes: Processes,
+    console: Console,
+    proxy: ProxyRecord | None = None,
+) -> int:
+    """Train in `folder`, or go on with the run there; returns the exit code.
+
+    Raises:
+        UserError: for wrong settings, data or files, or a folder that another run holds.
+    """
+    recipe = get_recipe(settings.recipe)
+    with _claimed(folder, settings, processes) if processes.is_main else nullcontext():
         try:
             with connected(processes):
                 processes.barrier()
@@ -85,32 +96,27 @@ def launch(options: LaunchOptions, console: Console) -> int:
                         recipe,
                         settings,
                         source,
-                        options.out,
+                        folder,
                         processes=processes,
-                        habits=Habits(
-                            one_at_a_time=options.one_at_a_time,
-                            checkpoint_seconds=options.checkpoint_seconds,
-                            checkpoint_steps=options.checkpoint_steps,
-                            tensorboard=options.tensorboard,
-                            should_stop=_in_place(options.out, stop_asked, processes),
-                        ),
-                        proxy=preset.proxy,
+                        options=options,
+                        proxy=proxy,
                         console=console,
                     )
-                    return _train(trainer, console, processes)
+                    return _train(trainer, console, _in_place(folder, stop_asked, processes))
         except (DivergedError, WorkerLostError) as error:
             console.print(f"fofa-train: {error}", markup=False, soft_wrap=True)
             return 1
 
 
-def _train(trainer: Trainer, console: Console, processes: Processes) -> int:
+def _train(trainer: Trainer, console: Console, should_stop: Callable[[], bool]) -> int:
+    processes = trainer.processes
     if processes.is_main and _finished(trainer):
         console.print(f"{trainer.folder}: this run is finished; nothing to do", soft_wrap=True)
     if _finished(trainer):
         return 0
     if processes.is_main:
         _announce(trainer, console)
-    record = trainer.run()
+    record = trainer.run(should_stop)
     processes.barrier()
     if not processes.is_main:
         return 0
@@ -138,51 +144,7 @@ def _finished(trainer: Trainer) -> bool:
     )
 
 
-def _settings(options: LaunchOptions, preset: Preset, processes: Processes) -> TrainSettings:
-    data = options.data or preset.data
-    if data is None:
-        raise UserError(
-            f"preset {preset.name} has no data of its own; name it, such as "
-            f"--data {preset.data_sets[0]}:DIR"
-        )
-    kind = data.partition(":")[0]
-    if kind not in preset.data_sets:
-        raise UserError(
-            f"preset {preset.name} is for {' or '.join(preset.data_sets)}, not for {data!r}"
-        )
-    precision = options.precision
-    if precision == "auto":
-        on_gpu = processes.device.type == "cuda"
-        precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported(False) else "fp32"
-    resolutions = options.resolutions or preset.resolutions
-
-    def chosen(name: str) -> object:
-        value = getattr(options, name)
-        return getattr(preset, name) if value is None else value
-
-    try:
-        return TrainSettings.model_validate(
-            {
-                "recipe": options.recipe,
-                "preset": preset.name,
-                "data": data,
-                "train_fraction": chosen("train_fraction"),
-                "crop": chosen("crop"),
-                "width_mult": chosen("width_mult"),
-                "resolutions": check_resolutions(resolutions),
-                "batch_size": chosen("batch_size"),
-                "processes": processes.world_size,
-                "epoch_scale": chosen("epoch_scale"),
-                "zero_init_residual": preset.zero_init_residual,
-                "seed": options.seed,
-                "precision": precision,
-            }
-        )
-    except ValidationError as error:
-        raise UserError(f"options: {explain(error)}") from None
-
-
-def _open(options: LaunchOptions, settings: TrainSettings, processes: Processes) -> DataSource:
+def _open(options: RunOptions, settings: TrainSettings, processes: Processes) -> DataSource:
     workers = options.workers
     if workers is None:
         workers = min(8, max(1, (os.cpu_count() or 2) // processes.world_size - 1))
@@ -242,11 +204,12 @@ def _report(folder: Path, record: RunRecord) -> None:
 
 
 @contextmanager
-def _locked(folder: Path, patience: float) -> Iterator[None]:
-    """Hold the run folder, so that no second trainer writes into it; waits `patience` seconds.
+def _claimed(folder: Path, settings: TrainSettings, processes: Processes) -> Iterator[None]:
+    """Hold the run folder for `settings`, so that no second trainer writes into it.
 
     Raises:
-        UserError: if another process holds it, or it is not a place for a run.
+        UserError: if another process holds it, it is not a place for a run, or it holds a run with
+            other settings.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -255,14 +218,12 @@ def _locked(folder: Path, patience: float) -> Iterator[None]:
     names = {path.name for path in folder.iterdir()}
     if RECORD_NAME in names and SETTINGS_NAME not in names:
         raise UserError(f"{folder}: holds a run that was not trained here; choose another --out")
-    lock = FileLock(folder / LOCK_NAME, timeout=patience)
-    try:
-        with lock:
-            for place in (folder, folder / CHECKPOINT_PATH.parent):
-                remove_leftovers(place)
-            yield
-    except Timeout:
-        raise UserError(f"{folder}: another fofa-train is working in this folder") from None
+    patience = RESTART_SECONDS if processes.world_size > 1 else 0
+    with locked(folder, "another fofa-train is working in this folder", patience=patience):
+        for place in (folder, folder / CHECKPOINT_PATH.parent):
+            remove_leftovers(place)
+        settings.claim(folder)
+        yield
 
 
 def _in_place(
@@ -283,9 +244,11 @@ def _in_place(
 
 @contextmanager
 def _stop_signal(processes: Processes) -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a wish to stop; a second one acts as ever.
+    """Let training save and end after its step when SIGINT or SIGTERM comes.
 
-    Only for a process by itself: several would stop at different steps and wait for each other.
+    Yields a function that tells whether one came. A second signal ends the process at once, as
+    without this handler. Only for a process by itself: several would stop at different steps and
+    wait for each other.
     """
     asked = False
     if processes.world_size > 1:

@@ -1,16 +1,70 @@
-"""What training costs: wall-clock and processor time, images, and memory."""
+"""What a run says about itself: its log (JSON lines, TensorBoard), and what it costs."""
 
 from __future__ import annotations
 
-import functools
+import json
 import resource
 import sys
 import time
+from pathlib import Path
+from typing import Self
 
 import torch
 
 from fofa.accuracy import TrainingRecord
+from fofa.distributed import device_name
+from fofa.files import write_text
 from fofa.train.settings import TrainSettings
+
+LOG_NAME = "log.jsonl"
+TENSORBOARD_NAME = "tensorboard"
+
+
+class RunLog:
+    """Appends records to `log.jsonl` and scalars to TensorBoard, from `step` on.
+
+    Records of steps that were lost with a killed process are dropped, so that every step is in the
+    log once.
+    """
+
+    def __init__(self, folder: Path, step: int, *, tensorboard: bool = True) -> None:
+        self._path = folder / LOG_NAME
+        if self._path.is_file():
+            self._drop_after(step)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._writer = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder / TENSORBOARD_NAME), purge_step=step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def write(self, step: int, record: dict[str, object]) -> None:
+        """Append a record; its numbers also go to TensorBoard."""
+        self._file.write(json.dumps({"step": step, **record}) + "\n")
+        self._file.flush()
+        if self._writer is not None:
+            for name, value in record.items():
+                if isinstance(value, int | float):
+                    self._writer.add_scalar(f"train/{name}", value, step)
+
+    def _drop_after(self, step: int) -> None:
+        kept = []
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                # The line that was being written when the process was killed.
+                continue
+        write_text(self._path, "".join(kept))
 
 
 class CostMeter:
@@ -47,20 +101,6 @@ class CostMeter:
             train_images=images,
             precision=settings.precision,
         )
-
-
-@functools.cache
-def device_name(device: torch.device) -> str:
-    """The name of the GPU, or of the processor with the number of threads used.
-
-    Asked once: finding out the processor's name takes about a second.
-    """
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    from cpuinfo import get_cpu_info
-
-    brand = get_cpu_info().get("brand_raw", "CPU")
-    return f"{brand}, {torch.get_num_threads()} threads"
 
 
 def peak_memory_bytes(device: torch.device) -> int:

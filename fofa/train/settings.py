@@ -1,7 +1,8 @@
-"""What fixes the result of a run; kept in its folder, so that only the same run is resumed."""
+"""What fixes the result of a run, which its folder keeps, and how the run is carried out."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -18,8 +19,8 @@ Precision = Literal["fp32", "bf16"]
 class TrainSettings(FileModel):
     """Everything that the final weights depend on (schema `fofa.training/1`).
 
-    Where it runs (device, threads, workers, one subnet at a time) may change when a run is resumed;
-    these may not. `batch_size` counts one process's images, `processes` the processes.
+    A run is resumed with the same settings only. `batch_size` counts one process's images,
+    `processes` the processes.
     """
 
     SCHEMA: ClassVar[str] = "fofa.training"
@@ -65,3 +66,23 @@ class TrainSettings(FileModel):
                 f"{folder}: holds a run with other settings: {'; '.join(differences)}; "
                 "give the same ones to resume it, or another --out"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run is carried out; may change when it is resumed, and changes nothing that comes out.
+
+    Attributes:
+        download: fetch the data set if it is not there and can be fetched.
+        workers: processes that decode image files; None for as many as there are cores, at most 8.
+        one_at_a_time: a forward and backward pass for each subnet, for small memories.
+        checkpoint_seconds, checkpoint_steps: how often to save (and at the end of each phase).
+        tensorboard: whether to write TensorBoard's files.
+    """
+
+    download: bool = False
+    workers: int | None = None
+    one_at_a_time: bool = False
+    checkpoint_seconds: float = 120.0
+    checkpoint_steps: int | None = None
+    tensorboard: bool = True

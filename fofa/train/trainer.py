@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -18,14 +18,14 @@ from fofa.accuracy import ProxyRecord
 from fofa.data import DataSource, TrainOrder
 from fofa.distributed import Processes
 from fofa.errors import UserError
-from fofa.progress import StepProgress, duration
+from fofa.progress import Progress, duration
 from fofa.recipes import Recipe
 from fofa.runs import RECORD_NAME, WEIGHTS_NAME, RunRecord
 from fofa.seeds import mix
 from fofa.space.network import stage_sizes
 from fofa.supernet.channel_sorting import sort_channels
 from fofa.supernet.network import PlainNetwork
-from fofa.supernet.weights import check_state, save_weights
+from fofa.supernet.weights import check_state, fresh_supernet, save_weights
 from fofa.train.checkpoint import (
     Checkpoint,
     CheckpointState,
@@ -33,12 +33,16 @@ from fofa.train.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from fofa.train.log import RunLog
-from fofa.train.metrics import CostMeter, peak_memory_bytes
-from fofa.train.optimizer import get_momentum, make_optimizer, set_learning_rate, set_momentum
-from fofa.train.schedule import PhasePlan, TrainPlan
-from fofa.train.settings import TrainSettings
-from fofa.train.start import fresh_supernet
+from fofa.train.metrics import CostMeter, RunLog, peak_memory_bytes
+from fofa.train.schedule import (
+    PhasePlan,
+    TrainPlan,
+    get_momentum,
+    make_optimizer,
+    set_learning_rate,
+    set_momentum,
+)
+from fofa.train.settings import RunOptions, TrainSettings
 from fofa.train.step import backward_one_at_a_time, backward_shared
 
 LOG_EVERY_STEPS = 10
@@ -49,24 +53,6 @@ Status = Literal["running", "finished"]
 
 class DivergedError(Exception):
     """The loss or the weights are no longer numbers; the last checkpoint is still good."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
-    """How a run is carried out; none of it changes what comes out.
-
-    Attributes:
-        one_at_a_time: a forward and backward pass for each subnet, for small memories.
-        checkpoint_seconds, checkpoint_steps: how often to save (and at the end of each phase).
-        tensorboard: whether to write TensorBoard's files.
-        should_stop: asked after every step; when it says yes, training saves and returns.
-    """
-
-    one_at_a_time: bool = False
-    checkpoint_seconds: float = 120.0
-    checkpoint_steps: int | None = None
-    tensorboard: bool = True
-    should_stop: Callable[[], bool] = lambda: False
 
 
 class Trainer:
@@ -80,12 +66,12 @@ class Trainer:
         folder: Path,
         *,
         processes: Processes,
-        habits: Habits | None = None,
+        options: RunOptions | None = None,
         proxy: ProxyRecord | None = None,
         console: Console | None = None,
     ) -> None:
         self.recipe, self.settings, self.data, self.folder = recipe, settings, data, folder
-        self.processes, self.habits = processes, habits or Habits()
+        self.processes, self.options = processes, options or RunOptions()
         self._proxy = proxy
         self._console = console if processes.is_main else None
         self.order = TrainOrder(
@@ -125,8 +111,11 @@ class Trainer:
         """How often this process left out an image that it could not read, over all sessions."""
         return self._skipped_before + self.data.num_skipped
 
-    def run(self) -> RunRecord:
-        """Train to the end (or until asked to stop), and return the run's record.
+    def run(self, should_stop: Callable[[], bool] = lambda: False) -> RunRecord:
+        """Train to the end, and return the run's record.
+
+        Args:
+            should_stop: asked after every step; when it says yes, training saves and returns.
 
         Raises:
             DivergedError: if the loss is not a number any more.
@@ -138,16 +127,20 @@ class Trainer:
         self._meter = CostMeter(self._meter.seconds, self._meter.core_seconds)
         with (
             self._open_log() as log,
-            StepProgress(self._console, self._step, self.plan.num_steps) as progress,
+            Progress(self._console) as progress,
         ):
-            self._loop(log, progress)
+            self._loop(log, progress, should_stop)
         return self._save("finished" if self._step == self.plan.num_steps else "running")
 
-    def _loop(self, log: RunLog | _NoLog, progress: StepProgress) -> None:
+    def _loop(
+        self, log: RunLog | None, progress: Progress, should_stop: Callable[[], bool]
+    ) -> None:
         steps = range(self._step, self.plan.num_steps)
         batches = self.data.train_batches(self.order, steps, self.plan.resolution)
         first, started, saved = self._step, time.monotonic(), time.monotonic()
         losses: list[Tensor] = []
+        done = self.plan.work(0, first)
+        progress.stage("training", done + self.plan.work_left(first), done)
         for step, (images, labels) in zip(steps, batches, strict=True):
             _check_enough(images, step)
             phase = self.plan.phase_at(step)
@@ -159,19 +152,24 @@ class Trainer:
             work, left = self.plan.work(first, self._step), self.plan.work_left(self._step)
             if self._step - first == LOG_EVERY_STEPS and self._console is not None:
                 self._console.print(f"expected to take {duration(seconds * left / work)} more")
-            stop = self.habits.should_stop()
+            stop = should_stop()
             last = self._step == phase.steps.stop
-            due = self.habits.checkpoint_steps is not None and (
-                self._step % self.habits.checkpoint_steps == 0
+            due = self.options.checkpoint_steps is not None and (
+                self._step % self.options.checkpoint_steps == 0
             )
-            due = due or time.monotonic() - saved >= self.habits.checkpoint_seconds
+            due = due or time.monotonic() - saved >= self.options.checkpoint_seconds
             if last or due or stop or self._step % LOG_EVERY_STEPS == 0:
                 mean = self._checked_mean(losses, step)
                 losses = []
                 speed = self.order.global_batch * (self._step - first) / seconds
-                seconds_left = seconds * left / work
-                progress.update(self._step, phase.phase.name, mean, speed, seconds_left)
-                log.write(self._step, self._log_record(phase, step, mean, speed))
+                progress.update(
+                    self.plan.work(0, self._step),
+                    name=phase.phase.name,
+                    note=f"step {self._step} of {self.plan.num_steps}, loss {mean:.3f}, "
+                    f"{speed:.0f} images/s",
+                )
+                if log is not None:
+                    log.write(self._step, self._log_record(phase, step, mean, speed))
             if last or due:
                 self._save("running")
                 saved = time.monotonic()
@@ -184,7 +182,7 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         # Dropout is all that draws from torch's own generator.
         torch.manual_seed(mix(self.settings.seed, "dropout", step, self.processes.rank))
-        backward = backward_one_at_a_time if self.habits.one_at_a_time else backward_shared
+        backward = backward_one_at_a_time if self.options.one_at_a_time else backward_shared
         losses = backward(
             self.supernet,
             self.plan.draw(step).subnets,
@@ -297,10 +295,11 @@ class Trainer:
             proxy=self._proxy,
         )
 
-    def _open_log(self) -> RunLog | _NoLog:
+    def _open_log(self) -> RunLog | nullcontext[None]:
+        """Only the main process writes a log."""
         if not self.processes.is_main:
-            return _NoLog()
-        return RunLog(self.folder, self._step, tensorboard=self.habits.tensorboard)
+            return nullcontext()
+        return RunLog(self.folder, self._step, tensorboard=self.options.tensorboard)
 
     def _log_record(
         self, plan: PhasePlan, step: int, loss: float, images_per_second: float
@@ -318,19 +317,6 @@ class Trainer:
             "skipped_images": self.num_skipped,
             "peak_memory_bytes": peak_memory_bytes(self.processes.device),
         }
-
-
-class _NoLog:
-    """The log of processes that write none."""
-
-    def __enter__(self) -> _NoLog:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return
-
-    def write(self, step: int, record: dict[str, object]) -> None:
-        return
 
 
 def _check_enough(images: Tensor, step: int) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 
 PRELOADED = (
     "fofa.train.launch",
-    "fofa.train.log",
     "fofa.evaluate.table",
     "torch._dynamo",
     "fofa.commands.search",

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from fofa.data import TrainOrder, open_data
 from fofa.distributed import connected, find_place
 from fofa.recipes import get_recipe
+from fofa.supernet.weights import fresh_supernet
 from fofa.train.schedule import TrainPlan
-from fofa.train.start import fresh_supernet
 from fofa.train.step import backward_one_at_a_time, backward_shared
 
 GLOBAL_BATCH = 16

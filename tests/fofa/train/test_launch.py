@@ -4,43 +4,45 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
+import typer
 
+from fofa.commands.train import train
 from fofa.errors import UserError
 from fofa.presets import PRESETS
 from fofa.recipes import RECIPES
 from fofa.runs import Run
 from fofa.train import trainer
-from fofa.train.launch import LaunchOptions, launch
 
 Start = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Start:
-    tiny = LaunchOptions(
-        recipe="fofa-n3",
-        preset="shapes",
-        out=tmp_path / "run",
-        width_mult=0.25,
-        resolutions=(16, 24),
-        batch_size=8,
-        train_fraction=0.02,
-        epoch_scale=0.001,
-        device="cpu",
-        tensorboard=False,
-    )
+def start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Start:
+    """The program `fofa-train` with a tiny run's options; gives its exit code and what it said."""
+    monkeypatch.setenv("COLUMNS", "200")
+    tiny: dict[str, object] = {
+        "recipe": "fofa-n3",
+        "preset": "shapes",
+        "out": tmp_path / "run",
+        "width_mult": 0.25,
+        "resolutions": "16,24",
+        "batch_size": 8,
+        "train_fraction": 0.02,
+        "epoch_scale": 0.001,
+        "device": "cpu",
+        "tensorboard": False,
+    }
 
     def go(**changes: object) -> tuple[int, str]:
-        console = Console(file=StringIO(), width=200)
-        code = launch(replace(tiny, **changes), console)  # type: ignore[arg-type]
-        return code, console.file.getvalue()  # type: ignore[attr-defined]
+        with pytest.raises(typer.Exit) as caught:
+            train(**(tiny | changes))  # type: ignore[arg-type]
+        return caught.value.exit_code, capsys.readouterr().err
 
     return go
 
@@ -130,8 +132,8 @@ def test_weights_that_are_no_numbers_are_never_saved(
         ({"epoch_scale": 0.0}, "epoch_scale"),
         ({"train_fraction": 2.0}, "train_fraction"),
         ({"width_mult": -1.0}, "width_mult"),
-        ({"resolutions": (24, 24)}, "each once"),
-        ({"resolutions": (4,)}, "8 to 4096 px"),
+        ({"resolutions": "24,24"}, "each once"),
+        ({"resolutions": "4"}, "8 to 4096 px"),
         ({"crop": "round"}, "crop"),
         ({"precision": "fp8"}, "precision"),
         ({"device": "tpu"}, "expected auto, cpu, cuda"),

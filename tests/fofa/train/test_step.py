@@ -7,11 +7,22 @@ import torch
 import torch.nn.functional as F
 
 from fofa.recipes import RECIPES, get_recipe
-from fofa.train.losses import distillation_loss, label_loss, step_losses, subnet_loss
-from fofa.train.optimizer import get_momentum, make_optimizer, set_learning_rate, set_momentum
-from fofa.train.schedule import TrainPlan
-from fofa.train.start import fresh_supernet
-from fofa.train.step import backward_one_at_a_time, backward_shared
+from fofa.supernet.weights import fresh_supernet
+from fofa.train.schedule import (
+    TrainPlan,
+    get_momentum,
+    make_optimizer,
+    set_learning_rate,
+    set_momentum,
+)
+from fofa.train.step import (
+    backward_one_at_a_time,
+    backward_shared,
+    distillation_loss,
+    label_loss,
+    step_losses,
+    subnet_loss,
+)
 
 
 def logits(seed: int) -> torch.Tensor:
