@@ -23,18 +23,21 @@ from pathlib import Path
 from fofa.accuracy import AccuracyTable
 from fofa.data import DataSource, open_data
 from fofa.errors import UserError
-from fofa.evaluate.kept import load_calibrated
+from fofa.evaluate.batchnorm import load_calibrated
 from fofa.export.classifier import ImageClassifier, Prediction
-from fofa.export.exporter import calibrated_network, deliver
-from fofa.export.formats import DType
-from fofa.export.request import ExportRequest, ExportResult
+from fofa.export.exporter import (
+    ExportRequest,
+    ExportResult,
+    calibrated_network,
+    export_network,
+)
 from fofa.latency import Lut
+from fofa.precision import Precision
 from fofa.predictor.model import Predictor
 from fofa.predictor.model import load_predictor as _load_predictor
 from fofa.runs import Run
-from fofa.search.margin import Margin
-from fofa.search.outcome import Outcome, Row
-from fofa.search.problem import Problem, Target
+from fofa.search.problem import Margin, Problem, Target
+from fofa.search.report import Outcome, Row
 from fofa.search.solve import solve
 from fofa.space import Architecture, SpaceKind, parse_architecture
 
@@ -144,13 +147,16 @@ def export(
     architecture: Architecture | str,
     out: PathLike,
     *,
-    dtype: DType = "float32",
+    dtype: Precision = "fp32",
+    fixed_batch: int | None = None,
     data: DataSource | str | None = None,
     test_images: int | None = None,
 ) -> ExportResult:
     """Write one network to an ONNX file, checked, as `fofa-export` does.
 
     Args:
+        fixed_batch: images that the file always takes at once, as a latency table is measured with;
+            None for any number.
         data: training and test images, as a spec such as `folder:DIR`; by default the run's own.
         test_images: how many to measure the file's accuracy on; None for all, 0 for none.
 
@@ -158,12 +164,13 @@ def export(
         UserError: if the file would not compute what the run's network does, data is missing, or it
             cannot be written.
     """
-    return deliver(
+    return export_network(
         ExportRequest(
             run=run,
             architecture=_architecture(architecture),
             out=Path(out),
             dtype=dtype,
+            fixed_batch=fixed_batch,
             data=_data(run, data),
             test_images=test_images,
         )
@@ -188,8 +195,7 @@ def _problem(
         else (Target(name=lut.device.requested, lut=lut, limit_ms=max_latency_ms),)
     )
     return Problem(
-        accuracy=accuracy if isinstance(accuracy, AccuracyTable) else None,
-        predictor=accuracy if isinstance(accuracy, Predictor) else None,
+        accuracy=accuracy,
         targets=targets,
         max_macs=max_macs,
         space=space,

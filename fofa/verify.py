@@ -1,39 +1,71 @@
 """Proof of a search's winner: it is built, exported, and timed on this device.
 
-Timing is `fofa-profile --network`'s work and runs as a process of its own, so that this package
-needs nothing of the profilers'.
+Timing is the work of the program `fofa-profile`, called as anybody would call it:
+
+    fofa-profile --network FILE.onnx --lut TABLE.json --architecture NAME --json
+
+It runs as a process of its own, which is also the better measurement. Of the JSON it prints, the
+fields in `TIMING_FIELDS` are read. This package knows nothing else of how latency is measured.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
-import sys
+import sysconfig
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.table import Table
 
 from fofa.errors import UserError
-from fofa.evaluate.calibrate import calibrate
+from fofa.evaluate.batchnorm import calibrate
 from fofa.export.onnx_file import noise_images, write_onnx
 from fofa.latency import Lut
+from fofa.precision import Precision
 from fofa.runs import Run
-from fofa.search.outcome import Row, Verdict
+from fofa.search.report import Row
 from fofa.space import parse_architecture
-from fofa.supernet.weights import load_supernet
 
-PROFILE_MODULE = "profilers.commands.profile"
+PROFILE = "fofa-profile"
 TIMEOUT_SECONDS = 600
 NOISE_IMAGES = 16
+TIMING_FIELDS = frozenset({"latency_ms", "noise_percent", "differences", "stability"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Predicted and measured latency of one row, side by side.
+
+    Attributes:
+        error_percent: of the prediction, signed: positive where it says more than was measured.
+        noise_percent: of the measurement itself.
+        holds: whether the measured latency keeps the limit; None where there is no limit.
+        warnings: why the comparison may not be a fair one (unstable, other conditions).
+    """
+
+    architecture: str
+    lut: str
+    predicted_ms: float
+    measured_ms: float
+    error_percent: float
+    noise_percent: float
+    limit_ms: float | None
+    holds: bool | None
+    warnings: tuple[str, ...]
 
 
 def verify(row: Row, run: Run) -> Verdict:
     """Build the network of `row` from `run`, time it here, and compare.
 
     The network is exported as the table's were timed: at the resolution whose latency was looked
-    up, and in float16 where the table is of that type. Noise images set its BatchNorm statistics:
+    up, and in fp16 where the table is of that type. Noise images set its BatchNorm statistics:
     they keep activations in an ordinary range, and beyond that values do not change how long a
     network takes.
 
@@ -54,12 +86,12 @@ def verify(row: Row, run: Run) -> Verdict:
         raise UserError(f"{run.folder}: the run's supernet has no elastic architectures")
     noise = noise_images(architecture.resolution, NOISE_IMAGES)
     batch = (noise, torch.zeros(NOISE_IMAGES, dtype=torch.int64))
-    network = calibrate(load_supernet(run), architecture, [batch])
+    network = calibrate(run.load_supernet(), architecture, [batch])
     with tempfile.TemporaryDirectory(prefix="fofa-verify-") as folder:
         file = Path(folder) / "network.onnx"
         metadata = {"architecture": architecture.name}
-        half = lut.protocol.dtype == "fp16"
-        write_onnx(network, architecture.resolution, file, metadata, half=half)
+        dtype: Precision = "fp16" if lut.protocol.dtype == "fp16" else "fp32"
+        write_onnx(network, architecture.resolution, file, metadata, dtype=dtype)
         timing = _profile(file, Path(row.lut), architecture.name)
     measured = float(timing["latency_ms"])
     warnings = [f"measured differently from the table: {text}" for text in timing["differences"]]
@@ -87,9 +119,46 @@ def verify(row: Row, run: Run) -> Verdict:
     )
 
 
+def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
+    """Predicted and measured latency side by side, with a verdict on the limit."""
+    if not verdicts:
+        return
+    table = Table(title="Verified on this device", title_justify="left")
+    table.add_column("architecture", overflow="fold")
+    for name in ("predicted", "measured", "error", "limit"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    for verdict in verdicts:
+        words = {True: "within the limit", False: "over the limit", None: "no limit"}
+        table.add_row(
+            verdict.architecture,
+            f"{verdict.predicted_ms:.3f} ms",
+            f"{verdict.measured_ms:.3f} ms ± {verdict.noise_percent:.1f}%",
+            f"{verdict.error_percent:+.1f}%",
+            "-" if verdict.limit_ms is None else f"{verdict.limit_ms:g} ms",
+            words[verdict.holds],
+        )
+    console.print(table)
+    for verdict in verdicts:
+        for warning in verdict.warnings:
+            console.print(f"Note: {warning}")
+
+
+def _profile_program() -> str:
+    """Path of `fofa-profile`: this installation's, else the one that a shell would find.
+
+    Raises:
+        UserError: if there is none.
+    """
+    found = shutil.which(PROFILE, path=sysconfig.get_path("scripts")) or shutil.which(PROFILE)
+    if found is None:
+        raise UserError(f"--verify times the network with {PROFILE}, which is not installed here")
+    return found
+
+
 def _profile(network: Path, lut: Path, architecture: str) -> dict[str, Any]:
     """What `fofa-profile` measures of an exported network."""
-    command = [sys.executable, "-m", PROFILE_MODULE, "--network", str(network)]
+    command = [_profile_program(), "--network", str(network)]
     command += ["--lut", str(lut), "--architecture", architecture, "--json"]
     try:
         done = subprocess.run(
@@ -102,9 +171,8 @@ def _profile(network: Path, lut: Path, architecture: str) -> dict[str, Any]:
         raise UserError(f"the network could not be timed: {lines[-1] if lines else 'no reason'}")
     try:
         timing = json.loads(done.stdout)
-        fields = {"latency_ms", "noise_percent", "differences", "stability"}
-        if not fields <= timing.keys():
-            raise ValueError(f"no {', '.join(sorted(fields - timing.keys()))}")
+        if missing := TIMING_FIELDS - timing.keys():
+            raise ValueError(f"no {', '.join(sorted(missing))}")
     except (ValueError, AttributeError) as error:
         raise UserError(f"fofa-profile gave no usable result: {error}") from None
     return timing

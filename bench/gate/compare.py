@@ -24,7 +24,8 @@ from bench.gate.baseline import (
 )
 from bench.tables.collect import AccuracySource, Collection, LutSource
 from fofa.errors import UserError
-from fofa.search.exact import affordable, best_within
+from fofa.search.costs import affordable
+from fofa.search.exact import best_within
 from fofa.search.pairing import Candidates, pair
 
 EPSILON = 1e-9

@@ -17,7 +17,8 @@ from bench.tables.collect import AccuracySource, LutSource, Setting
 from bench.tables.limits import Constraints, Limits, limits_for
 from bench.tables.model import Cell, Choice, Column, Row, Table, mark_best
 from fofa.errors import UserError
-from fofa.search.exact import affordable, best_within
+from fofa.search.costs import affordable
+from fofa.search.exact import best_within
 from fofa.search.pairing import Candidates, pair
 from fofa.space import Architecture
 

@@ -107,12 +107,12 @@ def _elastic(lut: Lut, path: Path, seeds: int) -> None:
     print("limit     compound optimum   elastic: least, mean   goal      slowest   goal")
     for limit, goal in ELASTIC_GOALS.items():
         target = Target(name=str(path), lut=lut, limit_ms=limit)
-        exact = Problem(predictor=predictor, targets=(target,), resolutions=OFA_RESOLUTIONS)
+        exact = Problem(accuracy=predictor, targets=(target,), resolutions=OFA_RESOLUTIONS)
         optimum = solve(exact).results[0].top1 / 100
         outcomes = [
             solve(
                 Problem(
-                    predictor=predictor,
+                    accuracy=predictor,
                     targets=(target,),
                     resolutions=OFA_RESOLUTIONS,
                     space="elastic",

@@ -6,24 +6,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from fofa.accuracy import AccuracyTable
-from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_console
 from fofa.errors import UserError
 from fofa.latency import Lut
-from fofa.predictor.model import load_predictor
+from fofa.predictor.model import Predictor, load_predictor
 from fofa.runs import Run
-from fofa.search.margin import Margin
-from fofa.search.outcome import Outcome, Verdict
-from fofa.search.plot import check_plot_path, plot_front
-from fofa.search.problem import Problem, Target
-from fofa.search.report import print_outcome, print_verdicts
+from fofa.search.problem import Margin, Problem, Target
+from fofa.search.report import Outcome, check_plot_path, plot_front, print_outcome
 from fofa.search.solve import solve
 from fofa.space import SpaceKind
+
+if TYPE_CHECKING:
+    from fofa.verify import Verdict
 
 app = make_app(
     "Find the most accurate network within a latency budget (or a budget of multiply-adds). "
@@ -90,12 +90,11 @@ def search(
         check_plot_path(plot)
     opened = Run.open(run) if run is not None else None
     problem = Problem(
-        accuracy=AccuracyTable.read(accuracy) if accuracy else None,
-        predictor=load_predictor(predictor) if predictor else None,
+        accuracy=_source(accuracy, predictor),
         targets=read_targets(lut or [], max_latency or []),
         max_macs=max_macs,
         space=_space(space),
-        resolutions=_resolutions(resolutions),
+        resolutions=parse_resolutions(resolutions),
         joint=joint,
         margin=_margin(margin),
         seed=seed,
@@ -112,7 +111,10 @@ def search(
     else:
         console = Console(highlight=False)
         print_outcome(outcome, console)
-        print_verdicts(verdicts, console)
+        if verdicts:
+            from fofa.verify import print_verdicts
+
+            print_verdicts(verdicts, console)
     if any(verdict.holds is False for verdict in verdicts):
         raise typer.Exit(1)
 
@@ -137,20 +139,20 @@ def read_targets(luts: Sequence[Path], limits: Sequence[float]) -> tuple[Target,
     )
 
 
+def _source(accuracy: Path | None, predictor: Path | None) -> AccuracyTable | Predictor:
+    """Where accuracy comes from: exactly one of the two files."""
+    if accuracy is not None and predictor is None:
+        return AccuracyTable.read(accuracy)
+    if predictor is not None and accuracy is None:
+        return load_predictor(predictor)
+    raise UserError("give either an accuracy table or a predictor (--accuracy or --predictor)")
+
+
 def _verify(outcome: Outcome, run: Run) -> list[Verdict]:
     from fofa.verify import verify
 
     with stderr_console().status("timing the winner on this device"):
         return [verify(row, run) for row in outcome.results]
-
-
-def _resolutions(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and len(part) <= 4 for part in parts):
-        raise UserError(f"--resolutions {text!r}: expected pixels, such as 160,192")
-    return tuple(dict.fromkeys(int(part) for part in parts))
 
 
 def _space(name: str) -> SpaceKind:

@@ -1,7 +1,9 @@
-"""Costs that add up over blocks, as arrays: the latency of a population is one gather and a sum.
+"""Costs that add up over blocks, as arrays: the latency of a population is one look-up and a sum.
 
 Latency by a look-up table and multiply-adds both have this form. A block that a table lacks is an
 error that names it when the arrays are made; only a slot that the depth leaves out costs nothing.
+
+What it means to keep a limit on a cost, and how messages show one, is said here too.
 """
 
 from __future__ import annotations
@@ -25,6 +27,10 @@ from fofa.space.blocks import Position
 from fofa.space.encoding import ABSENT, CHOICES, NUM_CHOICES, NUM_CODES, NUM_SLOTS, Population
 from fofa.space.network import MAX_DEPTH
 from fofa.space.subnet import STAGE_KERNELS
+
+ROUNDING = 1e-9
+"""Relative difference that a sum of blocks may have from rounding alone; not held against a cost
+that stands exactly at its limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,26 @@ def macs_costs(
         for block in space.unique_blocks(resolution, config)
     }
     return _additive(tuple(resolutions), kind, lambda resolution, key: macs[resolution, key])
+
+
+def affordable(cost: np.ndarray, limit: float) -> np.ndarray:
+    """Which costs are within `limit`, bool (N,): at most the limit, but for rounding errors."""
+    return cost <= limit + ROUNDING * abs(limit)
+
+
+def unattainable(limit: float, unit: str, name: str, cost: float, label: str = "") -> str:
+    """The message for a limit below the cheapest architecture."""
+    cheapest = "fastest" if unit == "ms" else "smallest"
+    return (
+        f"no architecture is within {amount(limit, unit, label)}: "
+        f"the {cheapest}, {name}, takes {amount(cost, unit)}"
+    )
+
+
+def amount(value: float, unit: str, label: str = "") -> str:
+    """A cost as messages show it: with its unit and, where `label` is given, what it is on."""
+    number = f"{value:,.0f}" if unit == "MACs" else f"{value:.6g}"
+    return f"{number} {unit}{f' on {label}' if label else ''}"
 
 
 def _additive(

@@ -13,16 +13,52 @@ from collections.abc import Sequence
 import numpy as np
 
 from fofa.errors import UserError
+from fofa.latency import Lut
+from fofa.predictor.model import Predictor
+from fofa.search.costs import affordable, amount, unattainable
+from fofa.search.pairing import Candidates, measured, pair, pair_predictor, predict_compound
+from fofa.search.problem import Answer, Choice, Problem, Target
 from fofa.space import Architecture
 
-ROUNDING = 1e-9
-"""Relative difference that a sum of blocks may have from rounding alone; not held against a cost
-that stands exactly at its limit."""
 
+def search_all(problem: Problem, targets: tuple[Target, ...], *, pareto: bool) -> Answer:
+    """The best of all architectures within every limit, and the Pareto front of those within.
 
-def affordable(cost: np.ndarray, limit: float) -> np.ndarray:
-    """Which costs are within `limit`, bool (N,): at most the limit, but for rounding errors."""
-    return cost <= limit + ROUNDING * abs(limit)
+    Raises:
+        UserError: if tables may not be paired, or nothing is within the limits.
+    """
+    timings = _timings(problem, targets)
+    first = timings[0]
+    limits = _limits(problem, targets, timings)
+    for cost, limit, unit, label in limits:
+        # Raises for a limit that nothing keeps, whatever the other limits are.
+        best_within(first.top1, cost, first.architectures, limit, unit=unit, label=label)
+    within = np.ones(len(first), dtype=bool)
+    share = np.zeros(len(first))
+    for cost, limit, _, _ in limits:
+        within &= affordable(cost, limit)
+        share = np.maximum(share, cost / limit)
+    inside = np.flatnonzero(within)
+    if not inside.size:
+        together = " and ".join(amount(limit, unit, label) for _, limit, unit, label in limits)
+        raise UserError(f"no architecture is within {together} together")
+    names = [first.architectures[int(row)] for row in inside]
+    best = None
+    if limits:
+        # With one limit, the share of it orders architectures as the cost itself does.
+        row = inside[best_within(first.top1[inside], share[inside], names, float("inf"))]
+        best = _choice(targets, timings, int(row))
+    front: tuple[Choice, ...] = ()
+    if pareto:
+        if len(targets) > 1:
+            costs = np.column_stack([candidates.latency_ms for candidates in timings])
+            rows = joint_front(first.top1[inside], costs[inside])
+        else:
+            cost = first.latency_ms if targets else first.macs.astype(np.float64)
+            rows = pareto_front(first.top1[inside], cost[inside], names)
+        front = tuple(_choice(targets, timings, int(row)) for row in inside[rows])
+    notes = tuple(note for candidates in timings for note in candidates.notes)
+    return Answer(best=best, front=front, notes=notes, considered=len(first))
 
 
 def best_within(
@@ -89,19 +125,62 @@ def joint_front(accuracy: np.ndarray, costs: np.ndarray) -> np.ndarray:
     return front[np.lexsort((-accuracy[front], costs[front, 0]))]
 
 
-def unattainable(limit: float, unit: str, name: str, cost: float, label: str = "") -> str:
-    """The message for a limit below the cheapest architecture."""
-    where = f" on {label}" if label else ""
-    cheapest = "fastest" if unit == "ms" else "smallest"
-    return (
-        f"no architecture is within {amount(limit, unit)}{where}: "
-        f"the {cheapest}, {name}, takes {amount(cost, unit)}"
+def _timings(problem: Problem, targets: tuple[Target, ...]) -> list[Candidates]:
+    """The architectures that the accuracy and all targets know, row by row as each target times
+    them; once and without latencies where there is no target.
+
+    Raises:
+        UserError: if tables may not be paired or have nothing in common.
+    """
+    luts: list[Lut | None] = [target.lut for target in targets]
+    timings = [_candidates(problem, lut) for lut in luts or [None]]
+    if len(timings) == 1:
+        return timings
+    places = [{a: row for row, a in enumerate(c.architectures)} for c in timings]
+    shared = [a for a in timings[0].architectures if all(a in place for place in places)]
+    if not shared:
+        raise UserError("the latency tables have no architecture in common")
+    return [
+        candidates[np.array([place[a] for a in shared])]
+        for candidates, place in zip(timings, places, strict=True)
+    ]
+
+
+def _candidates(problem: Problem, lut: Lut | None) -> Candidates:
+    """The architectures that both the accuracy and, where there is one, the table know."""
+    accuracy, wanted = problem.accuracy, problem.resolutions
+    if isinstance(accuracy, Predictor):
+        pairing = pair_predictor(lut, accuracy, resolutions=wanted)
+        return predict_compound(lut, accuracy, pairing)
+    if lut is None:
+        return measured(accuracy, resolutions=wanted)
+    return pair(lut, accuracy, resolutions=wanted)
+
+
+def _limits(
+    problem: Problem, targets: tuple[Target, ...], timings: list[Candidates]
+) -> list[tuple[np.ndarray, float, str, str]]:
+    """Each limit with the costs it is on, its unit and what it is called."""
+    limits = []
+    for target, candidates in zip(targets, timings, strict=False):
+        limit = target.limit_with_margin(problem.margin)
+        if limit is not None:
+            limits.append((candidates.latency_ms, limit, "ms", target.lut.device.requested))
+    if problem.max_macs is not None:
+        limits.append((timings[0].macs.astype(np.float64), problem.max_macs, "MACs", ""))
+    return limits
+
+
+def _choice(targets: tuple[Target, ...], timings: list[Candidates], row: int) -> Choice:
+    """One row of the candidates, with its latency on every target."""
+    first, timed = timings[0], timings if targets else []
+    return Choice(
+        architecture=first.architectures[row],
+        top1=float(first.top1[row]),
+        macs=int(first.macs[row]),
+        timed_as=tuple(candidates.timed_as[row] for candidates in timed),
+        latencies_ms=tuple(float(candidates.latency_ms[row]) for candidates in timed),
     )
-
-
-def amount(value: float, unit: str) -> str:
-    """A cost with its unit, as messages show it."""
-    return f"{value:,.0f} {unit}" if unit == "MACs" else f"{value:.6g} {unit}"
 
 
 def _equal(accuracy: np.ndarray, cost: np.ndarray, one: int, other: int) -> bool:

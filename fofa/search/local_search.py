@@ -8,11 +8,12 @@ are ranked by the sum of their two moves' effects, and the most promising are sc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from fofa.search.constraints import Constraint, Found, Score, within_limits
-from fofa.search.exact import affordable
+from fofa.search.costs import affordable
+from fofa.search.problem import Constraint, Score, within_limits
 from fofa.space.encoding import ABSENT, NUM_CHOICES, NUM_SLOTS, Population
 from fofa.space.network import MAX_DEPTH
 from fofa.space.subnet import DEPTHS
@@ -21,6 +22,15 @@ MAX_STEPS = 50
 TRADES_SCORED = 128
 LAP, FINALISTS = 2, 2
 """Steps between two halvings of a race, and how many climb to the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best architecture of a search: `best` has one row; `evaluated` counts scored ones."""
+
+    best: Population
+    score: float
+    evaluated: int
 
 
 def race(score: Score, starts: Sequence[Found], constraints: Sequence[Constraint]) -> Found:

@@ -155,6 +155,24 @@ def pair_predictor(
     return Pairing(kept, scale, tuple(notes))
 
 
+def pair_with_all(
+    luts: Sequence[Lut], predictor: Predictor, *, resolutions: Sequence[int] | None = None
+) -> list[Pairing]:
+    """How a predictor goes with each table, at the resolutions that all of them share.
+
+    Without tables it is the predictor's pairing with none.
+
+    Raises:
+        UserError: if two may not be paired, or the tables share no resolution.
+    """
+    tables: list[Lut | None] = [*luts]
+    pairings = [pair_predictor(lut, predictor, resolutions=resolutions) for lut in tables or [None]]
+    shared = tuple(r for r in pairings[0].resolutions if all(r in p.resolutions for p in pairings))
+    if not shared:
+        raise UserError("the latency tables have no resolution in common")
+    return [Pairing(shared, pairing.scale, pairing.notes) for pairing in pairings]
+
+
 def predict_compound(lut: Lut | None, predictor: Predictor, pairing: Pairing) -> Candidates:
     """Every compound architecture with its predicted accuracy, and its latency if there is a table.
 

@@ -1,19 +1,32 @@
-"""What is searched: latency tables with limits, a source of accuracy, a space, and a way to search.
+"""What is searched, what it has to keep to, and the form of what is found.
 
-A problem is checked when it is made, so that every error of the user is found before the search.
+A problem names latency tables with their limits, a source of accuracy and a space, and is checked
+when it is made, so that every error of the user is found before the search. Its constraints are
+the limits on additive costs; `exact` and `evolution` search within them and hand over choices.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
 
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.predictor.model import Predictor
-from fofa.search.margin import Margin, limit_with_margin
-from fofa.space import SpaceKind
+from fofa.search.costs import CostTable, affordable, amount, unattainable
+from fofa.space import Architecture, SpaceKind
+from fofa.space.encoding import ABSENT, NUM_SLOTS, Population
+
+Margin = Literal["none", "noise"]
+Score = Callable[[Population], np.ndarray]
+"""Predicted accuracy (N,) of a population; larger is better."""
+WEIGHT_STEPS = 50
+"""Weightings of several limits that are tried at most, to find an architecture within all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +42,29 @@ class Target:
     lut: Lut
     limit_ms: float | None = None
 
+    def limit_with_margin(self, margin: Margin) -> float | None:
+        """The predicted latency that still keeps the limit if the table errs by its own error.
+
+        Raises:
+            UserError: if a margin is asked of a table that was not validated.
+        """
+        if margin == "none":
+            return self.limit_ms
+        error = self.lut.error_percent
+        if error is None:
+            raise UserError(
+                f"the {self.lut.method} table of {self.lut.device.requested} was not validated on "
+                "whole networks, so there is no error to keep a margin of; leave out --margin"
+            )
+        return None if self.limit_ms is None else self.limit_ms / (1 + error / 100)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One search.
 
     Attributes:
-        accuracy, predictor: where accuracy comes from; exactly one of them.
+        accuracy: where accuracy comes from.
         targets: one network is found for each, or, with `joint`, one that keeps all limits. May be
             empty where only multiply-adds are limited.
         space: the predictor's search space; with an accuracy table what it holds is searched.
@@ -47,8 +76,7 @@ class Problem:
         UserError: if these do not go together, saying what to change.
     """
 
-    accuracy: AccuracyTable | None = None
-    predictor: Predictor | None = None
+    accuracy: AccuracyTable | Predictor
     targets: tuple[Target, ...] = ()
     max_macs: float | None = None
     space: SpaceKind = "compound"
@@ -58,8 +86,6 @@ class Problem:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if (self.accuracy is None) == (self.predictor is None):
-            raise UserError("give either an accuracy table or a predictor")
         limits = [(target.limit_ms, "a latency limit") for target in self.targets]
         for value, name in [*limits, (self.max_macs, "a limit on multiply-adds")]:
             if value is not None and not (math.isfinite(value) and value > 0):
@@ -70,23 +96,25 @@ class Problem:
             self._check_elastic()
         if self.seed < 0:
             raise UserError(f"seed {self.seed}: expected 0 or more")
-        if self.margin != "none":
-            for target in self.targets:
-                limit_with_margin(target.lut, 1.0, self.margin)
+        for target in self.targets:
+            target.limit_with_margin(self.margin)
 
     def _check_elastic(self) -> None:
-        if self.accuracy is not None and self.accuracy.space.kind != "elastic":
+        if isinstance(self.accuracy, Predictor):
+            if self.accuracy.record.space.kind != "elastic":
+                raise UserError("the predictor is of the compound space, not of the elastic one")
+        elif self.accuracy.space.kind != "elastic":
             raise UserError(
                 "the accuracy table is of the compound space; the elastic space needs a predictor, "
                 "or a table of elastic architectures"
             )
-        if self.predictor is not None and self.predictor.record.space.kind != "elastic":
-            raise UserError("the predictor is of the compound space, not of the elastic one")
 
     @property
-    def evolves(self) -> bool:
-        """Whether the space is too large to look at all of it."""
-        return self.space == "elastic" and self.predictor is not None
+    def guide(self) -> Predictor | None:
+        """The predictor of a space too large to look at all of it; None where all is looked at."""
+        if self.space == "elastic" and isinstance(self.accuracy, Predictor):
+            return self.accuracy
+        return None
 
     @property
     def groups(self) -> list[tuple[Target, ...]]:
@@ -95,8 +123,128 @@ class Problem:
             return [self.targets]
         return [(target,) for target in self.targets]
 
-    def limit_ms(self, target: Target) -> float | None:
-        """The limit that predicted latencies are held to, margin taken off."""
-        if target.limit_ms is None:
-            return None
-        return limit_with_margin(target.lut, target.limit_ms, self.margin)
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A limit on a cost, inclusive; `unit` and `label` are for messages."""
+
+    costs: CostTable
+    limit: float
+    unit: str = "ms"
+    label: str = ""
+
+    def __str__(self) -> str:
+        return amount(self.limit, self.unit, self.label)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One network that a search chose for the targets of a group.
+
+    Attributes:
+        architecture: as the accuracy names it.
+        top1: percent.
+        macs: of one image.
+        timed_as: for each target, the architecture whose latency was looked up; another resolution
+            than the network's where the accuracy is a declared stand-in.
+        latencies_ms: for each target, of a batch.
+    """
+
+    architecture: Architecture
+    top1: float
+    macs: int
+    timed_as: tuple[Architecture, ...]
+    latencies_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What was found for one group of targets.
+
+    Attributes:
+        best: None where nothing was limited.
+        front: the Pareto front by rising cost; empty where it was not asked for.
+        notes: sentences that must go with the numbers.
+        considered: how many architectures were looked at.
+    """
+
+    best: Choice | None
+    front: tuple[Choice, ...]
+    notes: tuple[str, ...]
+    considered: int
+
+
+def within_limits(population: Population, constraints: Sequence[Constraint]) -> np.ndarray:
+    """Which architectures keep every limit, bool (N,)."""
+    keep = np.ones(len(population), dtype=bool)
+    for constraint in constraints:
+        keep &= affordable(constraint.costs.of(population), constraint.limit)
+    return keep
+
+
+def cheapest_within(constraints: Sequence[Constraint], resolutions: Sequence[int]) -> Population:
+    """For every resolution that the limits leave, its cheapest architecture.
+
+    With several constraints, the cheapest is that of the sum of all costs, each as a share of its
+    limit; where that breaks a limit, the broken one is given more weight until all are kept.
+
+    Raises:
+        UserError: if nothing is within a limit, naming the cheapest architecture and its cost, or
+            nothing is found within all of them.
+    """
+    for constraint in constraints:
+        cheapest = constraint.costs.cheapest()
+        costs = constraint.costs.of(cheapest)
+        if not affordable(costs, constraint.limit).any():
+            best = int(np.argmin(costs))
+            name = Population(cheapest.codes, cheapest.resolution_index, tuple(resolutions))
+            raise UserError(
+                unattainable(
+                    constraint.limit,
+                    constraint.unit,
+                    name.architecture(best).name,
+                    float(costs[best]),
+                    constraint.label,
+                )
+            )
+    found = _cheapest_together(constraints, tuple(resolutions))
+    if not len(found):
+        limits = " and ".join(str(constraint) for constraint in constraints)
+        raise UserError(f"no architecture was found within {limits} together")
+    return found
+
+
+def _cheapest_together(
+    constraints: Sequence[Constraint], resolutions: tuple[int, ...]
+) -> Population:
+    """An architecture within all limits for every resolution where one is found.
+
+    Costs are additive, so the cheapest by a weighted sum of them is exact; the weights are raised
+    by how far a limit is overrun (the multiplicative form of Lagrangian relaxation).
+    """
+    weights = np.ones((len(constraints), len(resolutions)))
+    codes = np.full((len(resolutions), NUM_SLOTS), ABSENT, dtype=np.uint8)
+    found = np.zeros(len(resolutions), dtype=bool)
+    for step in range(WEIGHT_STEPS if len(constraints) > 1 else 1):
+        shares = [w / c.limit for w, c in zip(weights, constraints, strict=True)]
+        mixed = CostTable(
+            resolutions=resolutions,
+            fixed=np.sum([s * c.costs.fixed for s, c in zip(shares, constraints, strict=True)], 0),
+            blocks=np.sum(
+                [
+                    s[:, None, None] * c.costs.blocks
+                    for s, c in zip(shares, constraints, strict=True)
+                ],
+                axis=0,
+            ),
+        )
+        cheapest = mixed.cheapest()
+        new = within_limits(cheapest, constraints) & ~found
+        codes[new], found[new] = cheapest.codes[new], True
+        if found.all():
+            break
+        overrun = np.array([c.costs.of(cheapest) / c.limit for c in constraints])
+        # Ever smaller changes, so that weights settle between two architectures.
+        weights *= (overrun / overrun.mean(axis=0)) ** (1 / (1 + step / 4))
+    rows = np.flatnonzero(found)
+    return Population(codes[rows], rows, resolutions)

@@ -1,14 +1,89 @@
-"""A search's outcome as a table for people."""
+"""What a search found: as records, as JSON (`fofa-search --json`), as a table, as a picture.
+
+Keys of the JSON are stable. At the top: `schema` (`fofa.search/1`), `method` (`exact` or
+`evolution`), `seconds` (of searching, tables loaded), `considered` (architectures looked at),
+`seed`, `notes` (sentences that must go with the numbers), `results` and `pareto`. A row of these
+two is one network on one device; a joint search has a row for each device:
+
+    architecture        name, as the accuracy knows it
+    timed_as            name whose latency was looked up; differs only for a declared stand-in
+    device, lut         the table's device and file; null where there is none
+    method              of the latency: measured, published or estimated
+    batch_size          images that the latency is for
+    latency_ms          predicted by the table
+    error_percent       the table's own validated error; null if it was not validated
+    limit_ms            as given; null for none
+    margin              none or noise
+    top1, top1_source   percent; measured or predicted
+    macs, max_macs      of one image
+
+With `--verify` there is also `verification`: the fields of `fofa.verify.Verdict` for each result.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fofa.search.outcome import Outcome, Row, Verdict
+from fofa.errors import UserError
+from fofa.files import replacing
+from fofa.latency import Method
+from fofa.search.problem import Margin
+
+SCHEMA = "fofa.search/1"
+PLOT_FORMATS = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One network on one device; fields as in the module's docstring."""
+
+    architecture: str
+    timed_as: str
+    device: str | None = None
+    lut: str | None = None
+    method: Method | None = None
+    batch_size: int | None = None
+    latency_ms: float | None = None
+    error_percent: float | None = None
+    limit_ms: float | None = None
+    margin: Margin
+    top1: float
+    top1_source: Literal["measured", "predicted"]
+    macs: int
+    max_macs: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Everything a search found; `results` is empty where nothing was limited."""
+
+    method: Literal["exact", "evolution"]
+    results: tuple[Row, ...]
+    pareto: tuple[Row, ...]
+    notes: tuple[str, ...]
+    considered: int
+    seconds: float
+    seed: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `--json` prints them."""
+        return {
+            "schema": SCHEMA,
+            "method": self.method,
+            "seconds": self.seconds,
+            "considered": self.considered,
+            "seed": self.seed,
+            "notes": list(self.notes),
+            "results": [asdict(row) for row in self.results],
+            "pareto": [asdict(row) for row in self.pareto],
+        }
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:
@@ -26,29 +101,57 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     console.print(Group(*parts))
 
 
-def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
-    """Predicted and measured latency side by side, with a verdict on the limit."""
-    if not verdicts:
-        return
-    table = Table(title="Verified on this device", title_justify="left")
-    table.add_column("architecture", overflow="fold")
-    for name in ("predicted", "measured", "error", "limit"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
-    for verdict in verdicts:
-        words = {True: "within the limit", False: "over the limit", None: "no limit"}
-        table.add_row(
-            verdict.architecture,
-            f"{verdict.predicted_ms:.3f} ms",
-            f"{verdict.measured_ms:.3f} ms ± {verdict.noise_percent:.1f}%",
-            f"{verdict.error_percent:+.1f}%",
-            "-" if verdict.limit_ms is None else f"{verdict.limit_ms:g} ms",
-            words[verdict.holds],
+def check_plot_path(path: Path) -> None:
+    """Raise `UserError` unless the file's ending names a picture format."""
+    if path.suffix.lower() not in PLOT_FORMATS:
+        raise UserError(f"{path}: expected a picture file ending in {', '.join(PLOT_FORMATS)}")
+
+
+def plot_front(outcome: Outcome, path: Path) -> None:
+    """Draw accuracy over cost: one front for each device, the winners marked.
+
+    Raises:
+        UserError: if the ending is no picture format, or the file cannot be written.
+    """
+    check_plot_path(path)
+    # The object interface with its own canvas: no display, no global state of pyplot.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    rows = (*outcome.pareto, *outcome.results)
+    by_latency = all(row.latency_ms is not None for row in rows)
+    for lut in dict.fromkeys(row.lut for row in rows):
+        front = [row for row in outcome.pareto if row.lut == lut]
+        winners = [row for row in outcome.results if row.lut == lut]
+        costs = [_cost(row, by_latency=by_latency) for row in front]
+        (line,) = axes.plot(
+            costs, [row.top1 for row in front], "o-", ms=4, label=_front_name(rows, lut)
         )
-    console.print(table)
-    for verdict in verdicts:
-        for warning in verdict.warnings:
-            console.print(f"Note: {warning}")
+        for row in winners:
+            cost = _cost(row, by_latency=by_latency)
+            axes.plot(cost, row.top1, "*", ms=14, color=line.get_color(), zorder=3)
+            axes.annotate(
+                row.architecture if len(row.architecture) <= 12 else "best",
+                (cost, row.top1),
+                textcoords="offset points",
+                xytext=(-10, 4),
+                ha="right",  # a front rises to its best from the lower left
+            )
+            if by_latency and row.limit_ms is not None:
+                axes.axvline(row.limit_ms, ls="--", lw=1, color=line.get_color())
+    batch = {row.batch_size for row in rows if row.batch_size}
+    of = f" (batch {batch.pop()})" if len(batch) == 1 else ""
+    axes.set_xlabel(f"latency, ms{of}" if by_latency else "multiply-adds, millions")
+    axes.set_ylabel(f"top-1, % ({rows[0].top1_source})" if rows else "top-1, %")
+    axes.grid(alpha=0.3)
+    if rows:
+        axes.legend(loc="lower right")
+    axes.set_title("\n".join(outcome.notes), fontsize=7, wrap=True)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
 
 
 def _table(title: str, rows: Sequence[Row], *, limits: bool = True) -> Table:
@@ -61,12 +164,12 @@ def _table(title: str, rows: Sequence[Row], *, limits: bool = True) -> Table:
         name = row.architecture
         if row.timed_as != row.architecture:
             name += f"\n(timed as {row.timed_as})"
-        cells = [latency(row), *([_limit(row)] if limits else []), _top1(row)]
+        cells = [_latency(row), *([_limit(row)] if limits else []), _top1(row)]
         table.add_row(name, row.device or "-", *cells, f"{row.macs / 1e6:.1f}M")
     return table
 
 
-def latency(row: Row) -> str:
+def _latency(row: Row) -> str:
     """Latency with its uncertainty and how it was obtained, such as `5.02 ms ± 1.3%, measured`."""
     if row.latency_ms is None:
         return "-"
@@ -86,3 +189,12 @@ def _limit(row: Row) -> str:
 
 def _top1(row: Row) -> str:
     return f"{row.top1:.2f}%\n{row.top1_source}"
+
+
+def _cost(row: Row, *, by_latency: bool) -> float:
+    return row.latency_ms if by_latency and row.latency_ms is not None else row.macs / 1e6
+
+
+def _front_name(rows: tuple[Row, ...], lut: str | None) -> str:
+    row = next(row for row in rows if row.lut == lut)
+    return f"{row.device} ({row.method})" if row.device else "all architectures"

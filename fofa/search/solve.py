@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
-from fofa.search.elastic import search_elastic
-from fofa.search.enumerated import search_all
-from fofa.search.margin import table_notes
-from fofa.search.outcome import Outcome, Row
-from fofa.search.pool import Pool
-from fofa.search.problem import Problem, Target
+from fofa.latency import Lut
+from fofa.predictor.model import Predictor
+from fofa.search.evolution import search_elastic
+from fofa.search.exact import search_all
+from fofa.search.problem import Choice, Problem, Target
+from fofa.search.report import Outcome, Row
 
 
 def solve(problem: Problem, *, pareto: bool = False) -> Outcome:
@@ -23,53 +24,74 @@ def solve(problem: Problem, *, pareto: bool = False) -> Outcome:
             architecture and its latency).
     """
     started = time.perf_counter()
-    search = search_elastic if problem.evolves else search_all
+    guide = problem.guide
     results: list[Row] = []
     front: list[Row] = []
     notes: list[str] = []
     considered = 0
     for targets in problem.groups:
-        found = search(problem, targets, pareto=pareto)
-        if found.winner is not None:
-            results += _rows(problem, targets, found.winner)
-        for pool in found.front:
-            front += _rows(problem, targets, pool)
+        if guide is None:
+            answer = search_all(problem, targets, pareto=pareto)
+        else:
+            answer = search_elastic(problem, guide, targets, pareto=pareto)
+        if answer.best is not None:
+            results += _rows(problem, targets, answer.best)
+        for choice in answer.front:
+            front += _rows(problem, targets, choice)
         notes += [note for target in targets for note in table_notes(target.lut)]
-        notes += found.notes
-        considered += found.considered
+        notes += answer.notes
+        considered += answer.considered
     return Outcome(
-        method="evolution" if problem.evolves else "exact",
+        method="exact" if guide is None else "evolution",
         results=tuple(results),
         pareto=tuple(front),
         notes=tuple(dict.fromkeys(notes)),
         considered=considered,
         seconds=time.perf_counter() - started,
-        seed=problem.seed if problem.evolves else None,
+        seed=None if guide is None else problem.seed,
     )
 
 
-def _rows(problem: Problem, targets: tuple[Target, ...], pool: Pool) -> list[Row]:
-    """The output rows of one architecture: one for each target, or one without a device."""
-    rows = []
-    for index, candidates in enumerate(pool):
-        target = targets[index] if targets else None
-        lut = target.lut if target else None
-        rows.append(
-            Row(
-                architecture=candidates.architectures[0].name,
-                timed_as=candidates.timed_as[0].name,
-                device=lut.device.requested if lut else None,
-                lut=target.name if target else None,
-                method=lut.method if lut else None,
-                batch_size=lut.protocol.batch_size if lut else None,
-                latency_ms=float(candidates.latency_ms[0]) if lut else None,
-                error_percent=lut.error_percent if lut else None,
-                limit_ms=target.limit_ms if target else None,
-                margin=problem.margin,
-                top1=float(candidates.top1[0]),
-                top1_source="measured" if problem.accuracy is not None else "predicted",
-                macs=int(candidates.macs[0]),
-                max_macs=problem.max_macs,
-            )
+def table_notes(lut: Lut) -> tuple[str, ...]:
+    """What must be said with every number of the table: other hardware than its name, unstable."""
+    notes = []
+    name = lut.device.requested
+    if lut.device.matches is False:
+        hardware = lut.device.hardware or "other hardware"
+        notes.append(
+            f"The {name} table was measured on {hardware}, which is not what its name expects."
         )
-    return rows
+    if (reasons := lut.instability) is not None:
+        notes.append(f"The measurement of the {name} table was unstable: {reasons}.")
+    return tuple(notes)
+
+
+def _rows(problem: Problem, targets: tuple[Target, ...], choice: Choice) -> list[Row]:
+    """The output rows of one network: one for each target, or one without a device."""
+    network = Row(
+        architecture=choice.architecture.name,
+        timed_as=choice.architecture.name,
+        margin=problem.margin,
+        top1=choice.top1,
+        top1_source="predicted" if isinstance(problem.accuracy, Predictor) else "measured",
+        macs=choice.macs,
+        max_macs=problem.max_macs,
+    )
+    if not targets:
+        return [network]
+    return [
+        replace(
+            network,
+            timed_as=timed_as.name,
+            device=target.lut.device.requested,
+            lut=target.name,
+            method=target.lut.method,
+            batch_size=target.lut.protocol.batch_size,
+            latency_ms=latency_ms,
+            error_percent=target.lut.error_percent,
+            limit_ms=target.limit_ms,
+        )
+        for target, timed_as, latency_ms in zip(
+            targets, choice.timed_as, choice.latencies_ms, strict=True
+        )
+    ]

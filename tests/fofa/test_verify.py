@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import subprocess
-import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from fofa.errors import UserError
 from fofa.latency import Lut
@@ -14,7 +17,7 @@ from fofa.runs import Run
 from fofa.search.problem import Problem, Target
 from fofa.search.solve import solve
 from fofa.space import parse_architecture
-from fofa.verify import verify
+from fofa.verify import Verdict, print_verdicts, verify
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def fake_profile(monkeypatch, *, code: int = 0, out: str = "", err: str = "") ->
     """Stand in for the timing process."""
 
     def run_process(command, **_) -> subprocess.CompletedProcess[str]:
-        assert command[0] == sys.executable
+        assert Path(command[0]).stem == "fofa-profile"
         return subprocess.CompletedProcess(command, code, out, err)
 
     monkeypatch.setattr(subprocess, "run", run_process)
@@ -65,6 +68,12 @@ def fake_profile(monkeypatch, *, code: int = 0, out: str = "", err: str = "") ->
 def test_a_timing_that_fails_is_one_line(row, run, monkeypatch, result, message) -> None:
     fake_profile(monkeypatch, **result)
     with pytest.raises(UserError, match=message):
+        verify(row, run)
+
+
+def test_without_the_profiler_there_is_no_timing(row, run, monkeypatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    with pytest.raises(UserError, match="fofa-profile, which is not installed here"):
         verify(row, run)
 
 
@@ -115,3 +124,24 @@ def test_what_cannot_be_verified(row, run) -> None:
     elastic = parse_architecture("3x3+3x4-3x3+3x3-3x3+3x3-3x3+3x3-3x3+3x3@24")
     with pytest.raises(UserError, match="no elastic architectures"):
         verify(replace(row, timed_as=elastic.name), run)
+
+
+def test_verdicts() -> None:
+    verdict = Verdict(
+        architecture="22222@128",
+        lut="a.json",
+        predicted_ms=2.0,
+        measured_ms=2.5,
+        error_percent=-20.0,
+        noise_percent=0.5,
+        limit_ms=2.2,
+        holds=False,
+        warnings=("unstable: reasons",),
+    )
+    printed = io.StringIO()
+    print_verdicts([verdict], Console(file=printed, width=120, highlight=False))
+    text = printed.getvalue()
+    for expected in ("2.000 ms", "2.500 ms ± 0.5%", "-20.0%", "over the limit", "unstable"):
+        assert expected in text
+    print_verdicts([], Console(file=(nothing := io.StringIO())))
+    assert nothing.getvalue() == ""

@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fofa.errors import UserError
-from fofa.search.constraints import Constraint, cheapest_within, within_limits
 from fofa.search.costs import latency_costs
 from fofa.search.evolution import (
     EvolutionConfig,
@@ -12,6 +11,7 @@ from fofa.search.evolution import (
     evolve,
     random_population,
 )
+from fofa.search.problem import Constraint, cheapest_within, within_limits
 from fofa.space.encoding import ABSENT, Population, compound_population
 
 RESOLUTIONS = (128, 160)
@@ -90,34 +90,6 @@ def test_an_unattainable_limit_names_the_fastest(make_predictor, constraint) -> 
         cheapest_within([Constraint(costs, 0.001, "ms", "cpu")], RESOLUTIONS)
     name = Population(cheapest.codes, cheapest.resolution_index, RESOLUTIONS).architecture(best)
     assert f"the fastest, {name.name}, takes {costs.of(cheapest)[best]:.6g} ms" in str(error.value)
-
-
-def test_limits_that_exclude_each_other(make_lut) -> None:
-    """Each is attainable alone: one device is fast at 128 px only, the other at 160 px only."""
-    luts = [make_lut(kind="elastic") for _ in range(2)]
-    tables = [latency_costs(lut) for lut in luts]
-    for table, slow in zip(tables, (0, 1), strict=True):
-        table.fixed[slow] += 1000
-    with pytest.raises(UserError, match="together"):
-        cheapest_within([Constraint(table, 100, "ms", "x") for table in tables], RESOLUTIONS)
-
-
-def test_limits_that_the_cheapest_by_their_sum_breaks(make_lut) -> None:
-    """One device is slow with large kernels, the other with small ones, least so in late slots."""
-    tables = [latency_costs(make_lut(kind="elastic", resolutions=(128,))) for _ in range(2)]
-    large = np.arange(9) >= 6
-    for slot in range(20):
-        tables[0].blocks[0, slot, :9] = np.where(large, 2.0, 1.0)
-        tables[1].blocks[0, slot, :9] = np.where(large, 1.0, 3.0 - slot / 20)
-    # Ten blocks: with five large kernels first, five small ones last, 5 and 6.65 above the least.
-    limits = [
-        Constraint(table, float(table.of(table.cheapest())[0]) + room, "ms", "x")
-        for table, room in zip(tables, (5.0, 7.0), strict=True)
-    ]
-    by_sum = sum(limit.costs.blocks / limit.limit for limit in limits)
-    assert (by_sum[0, :18, :9].argmin(axis=1) == 6).all()  # the last two are not of depth 2
-    found = cheapest_within(limits, (128,))
-    assert within_limits(found, limits).all()
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40))

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fofa.errors import UserError
-from fofa.search.exact import affordable, best_within, joint_front, pareto_front
+from fofa.search.costs import affordable
+from fofa.search.exact import best_within, joint_front, pareto_front
 from fofa.space import Architecture, compound_subnets
 
 ARCHITECTURES = [Architecture(subnet, 160) for subnet in compound_subnets()][:40]

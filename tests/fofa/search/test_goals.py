@@ -33,7 +33,7 @@ def predictor() -> Predictor:
 def top1(lut: Lut, predictor: Predictor, limit: float, space: SpaceKind, seed: int = 0) -> float:
     target = Target(name="luts/note10.json", lut=lut, limit_ms=limit)
     problem = Problem(
-        predictor=predictor, targets=(target,), resolutions=RESOLUTIONS, space=space, seed=seed
+        accuracy=predictor, targets=(target,), resolutions=RESOLUTIONS, space=space, seed=seed
     )
     row = solve(problem).results[0]
     assert row.latency_ms is not None

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from fofa.search.constraints import Constraint, Found, within_limits
 from fofa.search.costs import latency_costs
-from fofa.search.local_search import climb, neighbours, race
+from fofa.search.local_search import Found, climb, neighbours, race
+from fofa.search.problem import Constraint, within_limits
 from fofa.space import parse_architecture
 from fofa.space.encoding import encode
 

@@ -1,17 +1,22 @@
-import io
+"""What a search found, as a table and as a picture."""
 
+import io
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from PIL import Image
 from rich.console import Console
 
-from fofa.search.outcome import Verdict
+from fofa.errors import UserError
 from fofa.search.problem import Problem, Target
-from fofa.search.report import print_outcome, print_verdicts
+from fofa.search.report import plot_front, print_outcome
 from fofa.search.solve import solve
 
 
-def text_of(print_to) -> str:
-    console = Console(file=io.StringIO(), width=120, highlight=False)
-    print_to(console)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+@pytest.fixture
+def outcome(make_lut, make_accuracy):
+    target = Target(name="a.json", lut=make_lut(), limit_ms=12.0)
+    return solve(Problem(accuracy=make_accuracy(), targets=(target,)), pareto=True)
 
 
 def test_every_number_says_how_it_was_obtained(make_lut, make_accuracy) -> None:
@@ -20,7 +25,8 @@ def test_every_number_says_how_it_was_obtained(make_lut, make_accuracy) -> None:
         accuracy=make_accuracy(), targets=(Target(name="n.json", lut=lut, limit_ms=12.0),)
     )
     outcome = solve(problem)
-    text = text_of(lambda console: print_outcome(outcome, console))
+    printed = io.StringIO()
+    print_outcome(outcome, Console(file=printed, width=120, highlight=False))
     for expected in (
         outcome.results[0].architecture,
         "published",
@@ -30,22 +36,28 @@ def test_every_number_says_how_it_was_obtained(make_lut, make_accuracy) -> None:
         "Note: The published note10 table is of width 1.2",
         "exact search of 486 architectures",
     ):
-        assert expected in text
+        assert expected in printed.getvalue()
 
 
-def test_verdicts() -> None:
-    verdict = Verdict(
-        architecture="22222@128",
-        lut="a.json",
-        predicted_ms=2.0,
-        measured_ms=2.5,
-        error_percent=-20.0,
-        noise_percent=0.5,
-        limit_ms=2.2,
-        holds=False,
-        warnings=("unstable: reasons",),
-    )
-    text = text_of(lambda console: print_verdicts([verdict], console))
-    for expected in ("2.000 ms", "2.500 ms ± 0.5%", "-20.0%", "over the limit", "unstable"):
-        assert expected in text
-    assert text_of(lambda console: print_verdicts([], console)) == ""
+def test_pictures(outcome, tmp_path) -> None:
+    plot_front(outcome, tmp_path / "front.png")
+    with Image.open(tmp_path / "front.png") as image:
+        assert image.size[0] > 500
+        assert len(image.convert("RGB").getcolors(100_000)) > 10
+    plot_front(outcome, tmp_path / "front.svg")
+    text = ElementTree.parse(tmp_path / "front.svg").getroot()
+    assert text.tag.endswith("svg")
+
+
+def test_a_front_by_multiply_adds(make_accuracy, tmp_path) -> None:
+    outcome = solve(Problem(accuracy=make_accuracy(), max_macs=2e8), pareto=True)
+    plot_front(outcome, tmp_path / "macs.png")
+    assert (tmp_path / "macs.png").stat().st_size > 1000
+
+
+def test_other_endings_and_folders_that_cannot_be(outcome, tmp_path) -> None:
+    with pytest.raises(UserError, match=r"ending in \.png"):
+        plot_front(outcome, tmp_path / "front.txt")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        plot_front(outcome, tmp_path / "file" / "front.png")

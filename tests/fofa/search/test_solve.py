@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from fofa.errors import UserError
+from fofa.latency import DeviceRecord, Lut, Stability
 from fofa.search.problem import Problem, Target
-from fofa.search.solve import solve
+from fofa.search.solve import solve, table_notes
 from fofa.space import macs, parse_architecture
 
 
@@ -111,8 +112,8 @@ def test_unattainable_budgets(make_lut, accuracy) -> None:
 
 def test_elastic_search(make_lut, make_predictor) -> None:
     lut, predictor = make_lut(kind="elastic"), make_predictor()
-    compound = Problem(predictor=predictor, targets=(target(lut, 10.0),))
-    elastic = Problem(predictor=predictor, targets=(target(lut, 10.0),), space="elastic", seed=1)
+    compound = Problem(accuracy=predictor, targets=(target(lut, 10.0),))
+    elastic = Problem(accuracy=predictor, targets=(target(lut, 10.0),), space="elastic", seed=1)
     exact, found = solve(compound), solve(elastic)
     assert exact.method == "exact"
     assert (found.method, found.seed) == ("evolution", 1)
@@ -128,7 +129,7 @@ def test_elastic_search(make_lut, make_predictor) -> None:
 def test_a_joint_elastic_search(make_lut, make_predictor) -> None:
     luts = [make_lut(kind="elastic"), make_lut(kind="elastic", device="slow", slowdown=2)]
     targets = (target(luts[0], 12.0), target(luts[1], 16.0))
-    problem = Problem(predictor=make_predictor(), targets=targets, space="elastic", joint=True)
+    problem = Problem(accuracy=make_predictor(), targets=targets, space="elastic", joint=True)
     rows = solve(problem).results
     assert rows[0].architecture == rows[1].architecture
     assert rows[0].latency_ms <= 12.0
@@ -137,23 +138,16 @@ def test_a_joint_elastic_search(make_lut, make_predictor) -> None:
         solve(problem, pareto=True)
 
 
-@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan"), float("inf")])
-def test_limits_have_to_be_finite_and_positive(make_lut, accuracy, limit) -> None:
-    with pytest.raises(UserError, match="expected a finite number above 0"):
-        Problem(accuracy=accuracy, targets=(target(make_lut(), limit),))
-    with pytest.raises(UserError, match="expected a finite number above 0"):
-        Problem(accuracy=accuracy, max_macs=limit)
-
-
-def test_problems_that_make_no_sense(make_lut, accuracy, make_predictor) -> None:
+def test_other_hardware_and_unstable_measurements_are_said(make_lut) -> None:
     lut = make_lut()
-    with pytest.raises(UserError, match="either an accuracy table or a predictor"):
-        Problem(targets=(target(lut, 1.0),))
-    with pytest.raises(UserError, match="either an accuracy table or a predictor"):
-        Problem(accuracy=accuracy, predictor=make_predictor(), targets=(target(lut, 1.0),))
-    with pytest.raises(UserError, match="two or more latency tables"):
-        Problem(accuracy=accuracy, targets=(target(lut, 1.0),), joint=True)
-    with pytest.raises(UserError, match="needs a predictor"):
-        Problem(accuracy=accuracy, targets=(target(lut, 1.0),), space="elastic")
-    with pytest.raises(UserError, match="not validated"):
-        Problem(accuracy=accuracy, targets=(target(lut, 1.0),), margin="noise")
+    assert table_notes(lut) == ()
+    device = DeviceRecord(
+        requested="epyc7763", measured_on={"cpu": {"model": "A CPU"}}, matches=False
+    )
+    other = Lut(**(dict(lut) | {"device": device}))
+    assert table_notes(other) == (
+        "The epyc7763 table was measured on A CPU, which is not what its name expects.",
+    )
+    stability = Stability(stable=False, reasons=["the clock moved"])
+    (note,) = table_notes(Lut(**(dict(lut) | {"stability": stability})))
+    assert "unstable: the clock moved" in note
