@@ -9,13 +9,12 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from fofa.accuracy import AccuracyTable
 from fofa.commands.cli import make_app, run_app, stderr_console
 from fofa.errors import UserError
 from fofa.predictor.model import HeldOutRecord, load_predictor
-from fofa.predictor.sampling import sample_architectures
+from fofa.progress import Progress
 from fofa.runs import Run
 from fofa.space.encoding import encode
 
@@ -32,6 +31,8 @@ def sample(
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
 ) -> None:
     """Name random architectures of a run, separated by commas, for fofa-eval --architectures."""
+    from fofa.predictor.training import sample_architectures
+
     names = [a.name for a in sample_architectures(Run.open(run).record.space, num, seed)]
     print(",".join(names))
 
@@ -58,10 +59,9 @@ def train(
 
     config = TrainingConfig(held_out=held_out, epochs=epochs, seed=seed)
     read = [AccuracyTable.read(path) for path in tables]
-    console = stderr_console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("training", total=epochs)
-        predictor = train_predictor(read, config, on_epoch=lambda epoch: progress.advance(task))
+    with Progress(stderr_console()) as progress:
+        progress.stage("training", total=epochs)
+        predictor = train_predictor(read, config, on_epoch=lambda epoch: progress.advance())
     predictor.save(out)
     held = predictor.record.held_out
     assert held is not None  # a trained predictor has been judged

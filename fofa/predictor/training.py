@@ -1,9 +1,10 @@
-"""Training a predictor on measured architectures, and judging it on others."""
+"""Training a predictor: which architectures to measure, the fit to them, the error on others."""
 
 from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,9 +14,8 @@ from torch import nn
 
 from fofa.accuracy import AccuracyTable, ArchitectureAccuracy
 from fofa.errors import UserError
-from fofa.predictor.features import features
-from fofa.predictor.model import HeldOutRecord, Predictor, PredictorRecord
-from fofa.space import NetworkConfig, macs
+from fofa.predictor.model import HeldOutRecord, Predictor, PredictorRecord, features
+from fofa.space import Architecture, NetworkConfig, SearchSpace, macs
 from fofa.space.encoding import encode
 
 LEAST_ARCHITECTURES = 20
@@ -46,6 +46,25 @@ class TrainingConfig:
             raise UserError(f"held-out share {self.held_out:g}: expected between 0 and 1")
         if self.epochs < 1 or self.batch_size < 1 or min(self.hidden, default=0) < 1:
             raise UserError("a predictor needs an epoch, a batch and hidden layers of 1 or more")
+
+
+def sample_architectures(space: SearchSpace, num: int, seed: int) -> list[Architecture]:
+    """`num` different architectures, each elastic choice drawn uniformly.
+
+    Raises:
+        UserError: if the space is compound (all of it can be measured), or `num` is not possible.
+    """
+    if space.kind != "elastic":
+        raise UserError(
+            "the compound space needs no predictor: fofa-eval measures all of its architectures"
+        )
+    if not 1 <= num <= 1_000_000:
+        raise UserError(f"{num} architectures: expected 1 to 1,000,000")
+    rng = random.Random(seed)
+    drawn: dict[Architecture, None] = {}
+    while len(drawn) < num:  # the space holds more than 10^19
+        drawn[space.sample(rng)] = None
+    return list(drawn)
 
 
 def train_predictor(

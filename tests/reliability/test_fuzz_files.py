@@ -40,8 +40,7 @@ from fofa.data import open_data
 from fofa.errors import UserError
 from fofa.evaluate.checkpoint import PartialRecord, read_partial, write_partial
 from fofa.latency import Lut
-from fofa.predictor.features import BLOCK_FEATURES
-from fofa.predictor.model import Predictor, PredictorRecord, load_predictor
+from fofa.predictor.model import BLOCK_FEATURES, Predictor, PredictorRecord, load_predictor
 from fofa.runs import RECORD_NAME, WEIGHTS_NAME, Run, RunRecord
 from fofa.search.pairing import pair, pair_predictor, predict_compound
 from fofa.space import NetworkConfig, SearchSpace, parse_architecture

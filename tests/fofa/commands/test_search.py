@@ -13,8 +13,7 @@ import pytest
 
 from fofa.accuracy import ProxyRecord, SpaceRecord
 from fofa.latency import Lut, Validation
-from fofa.predictor.features import BLOCK_FEATURES
-from fofa.predictor.model import Predictor, PredictorRecord
+from fofa.predictor.model import BLOCK_FEATURES, Predictor, PredictorRecord
 
 COMMAND = [sys.executable, "-m", "fofa.commands.search"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "150"}

@@ -2,56 +2,41 @@ import random
 
 import numpy as np
 import pytest
-import torch
+from made_up_tables import make_accuracy
 
-from fofa.accuracy import (
-    AccuracyTable,
-    ArchitectureAccuracy,
-    EvaluationRecord,
-    SpaceRecord,
-    TrainingRecord,
-)
+from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
-from fofa.predictor.training import TrainingConfig, judge, train_predictor
-from fofa.space import NetworkConfig, SearchSpace, macs, params
+from fofa.predictor.training import (
+    TrainingConfig,
+    judge,
+    sample_architectures,
+    train_predictor,
+)
+from fofa.space import SearchSpace
 from fofa.space.encoding import encode
 
 SPACE = SearchSpace(kind="elastic", width_mult=0.5, resolutions=(128, 160))
-CONFIG = NetworkConfig(width_mult=0.5, num_classes=10)
 QUICK = TrainingConfig(hidden=(64,), epochs=60)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def table(num: int, seed: int = 0, recipe: str = "ofa") -> AccuracyTable:
     """Accuracies that grow with depth, expand ratio and resolution."""
     rng = random.Random(seed)
     drawn = {SPACE.sample(rng): None for _ in range(num)}
-    return AccuracyTable(
+    return make_accuracy(
         recipe=recipe,
-        dataset="made-up",
-        space=SpaceRecord.of(SPACE),
-        training=TrainingRecord(epochs=1, gpu_hours=0, device="none", images_per_second=1, seed=0),
-        evaluation=EvaluationRecord(calibration_images=1, test_images=1, split="test"),
-        architectures=[
-            ArchitectureAccuracy(
-                name=a.name,
-                top1=50
-                + sum(block.expand for stage in a.subnet.stages for block in stage) / 5
-                + a.resolution / 80,
-                top5=100,
-                macs=macs(a, CONFIG),
-                params=params(a, CONFIG),
-            )
-            for a in drawn
-        ],
+        kind="elastic",
+        width_mult=SPACE.width_mult,
+        num_classes=10,
+        resolutions=SPACE.resolutions,
+        architectures=drawn,
+        top1=lambda a: (
+            50
+            + sum(block.expand for stage in a.subnet.stages for block in stage) / 5
+            + a.resolution / 80
+        ),
     )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_a_learnable_accuracy_is_learnt_and_judged_on_held_out_ones() -> None:
@@ -116,3 +101,22 @@ def test_ranks_that_say_nothing_are_none() -> None:
 def test_impossible_training(fault) -> None:
     with pytest.raises(UserError):
         TrainingConfig(**fault)
+
+
+def test_samples_are_different_seeded_and_of_the_space() -> None:
+    first = sample_architectures(SPACE, 100, 1)
+    assert len(set(first)) == 100
+    assert first == sample_architectures(SPACE, 100, 1)
+    assert first != sample_architectures(SPACE, 100, 2)
+    assert all(architecture in SPACE for architecture in first)
+
+
+def test_the_compound_space_is_not_sampled() -> None:
+    with pytest.raises(UserError, match="needs no predictor"):
+        sample_architectures(SearchSpace(), 10, 0)
+
+
+@pytest.mark.parametrize("num", [0, -1, 10**7])
+def test_impossible_numbers(num) -> None:
+    with pytest.raises(UserError, match="expected 1 to"):
+        sample_architectures(SPACE, num, 0)

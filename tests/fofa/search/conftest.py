@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from fofa.accuracy import SpaceRecord
-from fofa.predictor.features import BLOCK_FEATURES
-from fofa.predictor.model import Predictor, PredictorRecord
+from fofa.predictor.model import BLOCK_FEATURES, Predictor, PredictorRecord
 
 MakePredictor = Callable[..., Predictor]
 
