@@ -13,11 +13,12 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from fofa.accuracy import NonNegative, Positive, SpaceRecord
 from fofa.errors import UserError
 from fofa.files import FileModel
+from fofa.precision import short_precision
 from fofa.space import Architecture, BlockKey, BlockSpec, SearchSpace
 from fofa.space.subnet import EXPANDS, KERNELS, NUM_STAGES, STAGE_KERNELS
 
@@ -50,13 +51,16 @@ class DeviceRecord(BaseModel):
 
 
 class ProtocolRecord(BaseModel):
-    """How it was measured. Tables whose protocols differ are not mixed."""
+    """How it was measured. Tables whose protocols differ are not mixed.
+
+    `dtype` is a number type (`fofa.precision`; older words are read as today's) or a plugin's own.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     plugin: str
     runtime: str
-    dtype: str | None
+    dtype: Annotated[str, AfterValidator(short_precision)] | None
     batch_size: Annotated[int, Field(ge=1)]
     threads: Annotated[int, Field(ge=1)] | None = None
 

@@ -126,7 +126,7 @@ def profile(
         source=source,
         extra=parse_extra(option or []),
     )
-    settings = measure_settings(seed, budget_seconds)
+    settings = MeasureSettings(seed=seed, budget_seconds=budget_seconds)
     older = Lut.read(compare) if compare is not None else None
     agreement: Agreement | None = None
     stability: Stability | None = None
@@ -301,18 +301,6 @@ def network_config(width_mult: float, num_classes: int) -> NetworkConfig:
     """
     try:
         return NetworkConfig(width_mult=width_mult, num_classes=num_classes)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-
-
-def measure_settings(seed: int, budget_seconds: float) -> MeasureSettings:
-    """How much is measured.
-
-    Raises:
-        UserError: if a value is out of range.
-    """
-    try:
-        return MeasureSettings(seed=seed, budget_seconds=budget_seconds)
     except ValueError as error:
         raise UserError(str(error)) from None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fofa.errors import UserError
+
 DEFAULT_BUDGET_SECONDS = 75.0
 MAX_BUDGET_SECONDS = 30 * 86400.0
 
@@ -21,6 +23,9 @@ class MeasureSettings:
         min_samples, max_samples: recorded runs per visit.
         visit_ms: recorded time per visit that is aimed at within those bounds.
         canary_seconds: time between two visits of the canary that is aimed at.
+
+    Raises:
+        UserError: if the sizes are out of range or do not go together.
     """
 
     seed: int = 0
@@ -37,15 +42,15 @@ class MeasureSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.budget_seconds <= MAX_BUDGET_SECONDS:
-            raise ValueError(
+            raise UserError(
                 f"budget of {self.budget_seconds:g} seconds: expected a number above 0, 30 days "
                 "at most"
             )
         if self.calibration_networks < 2 or self.validation_networks < 1:
-            raise ValueError("at least 2 calibration networks and 1 validation network are needed")
+            raise UserError("at least 2 calibration networks and 1 validation network are needed")
         if not 0 <= self.repeats <= self.validation_networks:
-            raise ValueError("repeats are validation networks, so there are no more than those")
+            raise UserError("repeats are validation networks, so there are no more than those")
         if not 1 <= self.min_rounds <= self.max_rounds:
-            raise ValueError("rounds: expected 1 <= min_rounds <= max_rounds")
+            raise UserError("rounds: expected 1 <= min_rounds <= max_rounds")
         if not 1 <= self.min_samples <= self.max_samples:
-            raise ValueError("samples: expected 1 <= min_samples <= max_samples")
+            raise UserError("samples: expected 1 <= min_samples <= max_samples")

@@ -18,7 +18,6 @@ import numpy as np
 
 from fofa.space import (
     Architecture,
-    BlockKey,
     BlockSpec,
     NetworkConfig,
     SearchSpace,
@@ -53,11 +52,6 @@ class Item:
     blocks: tuple[BlockSpec, ...]
     architecture: Architecture | None = None
     file: Path | None = None
-
-    @property
-    def key(self) -> BlockKey:
-        """Look-up key of a single block."""
-        return self.blocks[0].key
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from profilers.measuring.stability import is_disturbed, judge
 from profilers.measuring.statistics import Summary, noise_percent
 from profilers.measuring.workload import Item, Workload, plan_workload
 from profilers.plugin import MeasuringPlugin, PluginOptions, Session, TablePlugin
-from profilers.tables.calibrate import Timings, calibrate, validation_record
+from profilers.tables.calibrate import Timings, calibrate_blocks, validation_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +171,7 @@ def build_lut(
 ) -> Lut:
     """The table that follows from a measurement: calibrated, validated and judged."""
     summaries = measurement.summaries
-    calibrated = calibrate(
+    calibrated = calibrate_blocks(
         {
             resolution: Timings(
                 {

@@ -69,7 +69,7 @@ class _Fit:
     left_out: np.ndarray
 
 
-def calibrate(timings: Mapping[int, Timings]) -> dict[int, CalibratedBlocks]:
+def calibrate_blocks(timings: Mapping[int, Timings]) -> dict[int, CalibratedBlocks]:
     """Fit the model above to the networks of each resolution."""
     parts = {resolution: _parts(timing) for resolution, timing in timings.items()}
     candidates = [

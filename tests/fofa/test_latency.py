@@ -88,6 +88,19 @@ def test_a_table_tells_its_drift(make_lut, measured_on, drift_percent: float | N
     assert lut.model_copy(update={"device": device}).drift_percent == drift_percent
 
 
+@pytest.mark.parametrize(
+    ("word", "dtype"), [("float16", "fp16"), ("fp32", "fp32"), ("q4", "q4"), (None, None)]
+)
+def test_older_words_for_number_types_are_read(
+    make_lut, tmp_path: Path, word: str | None, dtype: str | None
+) -> None:
+    data = json.loads(make_lut().to_json())
+    data["protocol"]["dtype"] = word
+    path = tmp_path / "lut.json"
+    path.write_text(json.dumps(data))
+    assert Lut.read(path).protocol.dtype == dtype
+
+
 def test_an_entry_of_a_block_is_looked_up_as_the_block() -> None:
     for block in SearchSpace(kind="elastic").unique_blocks(160, NetworkConfig()):
         entry = LutEntry.of(block, 1.5, resolution=160, samples=3)

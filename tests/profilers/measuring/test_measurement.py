@@ -1,6 +1,8 @@
 """The measurement core on a simulated device: no clock, so every number can be checked."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from fofa.space import NetworkConfig, SearchSpace
 from profilers.measuring.measurement import evaluate
 from profilers.measuring.rounds import run_rounds
+from profilers.measuring.samples import read_samples, round_of, write_samples
 from profilers.measuring.settings import MeasureSettings
 from profilers.measuring.simulation import SimulatedDevice, SimulatedPlugin
 from profilers.measuring.workload import plan_workload
@@ -123,3 +126,23 @@ def test_garbage_collection_is_restored():
 
     run(SimulatedDevice())
     assert gc.isenabled()
+
+
+def test_rounds_that_were_carried_in_a_file_say_the_same(tmp_path):
+    made = run(SimulatedDevice(scatter=0.02, drift=lambda seconds: 1 + 0.1 * seconds))
+    path = tmp_path / "t.samples.json.gz"
+    write_samples(path, made.samples_file({"device": "simulated"}))
+    file = read_samples(path)
+    rounds = [round_of(record, file.items) for record in file.rounds]
+    again = evaluate(file.plan, rounds, WORKLOAD.canary.name)
+    for name, summary in made.summaries.items():
+        assert again.summaries[name].median_ms == pytest.approx(summary.median_ms, abs=2e-6)
+    assert again.drift.canary_percent == pytest.approx(made.drift.canary_percent, abs=0.01)
+
+
+@pytest.mark.parametrize("step", ["workload", "measurement"])
+def test_planning_and_evaluating_need_no_runtime_and_no_plugin(step):
+    code = f"import sys, profilers.measuring.{step}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not {"torch", "onnxruntime", "profilers.plugin"} & loaded

@@ -16,7 +16,7 @@ def test_every_block_is_timed_once_per_resolution(kind):
     space = SearchSpace(kind=kind, resolutions=(128, 224))
     workload = plan_workload(space, NetworkConfig(), SETTINGS)
     for resolution in space.resolutions:
-        keys = [item.key for item in workload.of("block", resolution)]
+        keys = [item.blocks[0].key for item in workload.of("block", resolution)]
         assert sorted(map(str, keys)) == sorted(map(str, required_keys(space)))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fofa.space import NetworkConfig, SearchSpace, block_macs, compound_subnets, network_blocks
-from profilers.tables.calibrate import Timings, calibrate, validation_record
+from profilers.tables.calibrate import Timings, calibrate_blocks, validation_record
 
 CONFIG = NetworkConfig()
 SPACE = SearchSpace(resolutions=(160,))
@@ -26,7 +26,7 @@ def networks(subnets, times):
 
 
 def fit(measured):
-    return calibrate({160: Timings(ALONE, measured)})[160]
+    return calibrate_blocks({160: Timings(ALONE, measured)})[160]
 
 
 def predict(fitted, subnets):
