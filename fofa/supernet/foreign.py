@@ -1,7 +1,9 @@
 """Checkpoints of OFA and CompOFA as supernets: their key names, old and new.
 
-Blocks are numbered through there (`blocks.0` is the first one, then four to a stage). Newer files
-double some names (`conv.conv.weight`), older ones do not. Statistics' counters are dropped.
+Blocks are numbered through there (`blocks.0` is the first one, then four to a stage). Elastic
+networks double some names (`conv.conv.weight`), plain ones do not. A block's layers are called
+`mobile_inverted_conv` in the published files and in CompOFA's, `conv` in today's once-for-all
+code. Statistics' counters are dropped.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         _check_plain(tensor, f"{path}: {key}")
     tensors: dict[str, Tensor] = {}
     for key, tensor in state.items():
-        name = modern_name(key)
+        name = published_name(key)
         if name in tensors:
             raise UserError(f"{path}: holds {name} twice, once as {key}")
         if not key.endswith("num_batches_tracked"):
@@ -77,9 +79,14 @@ def _check_plain(tensor: Tensor, source: str) -> None:
         raise UserError(f"{source}: shape {list(tensor.shape)}, but it holds fewer values")
 
 
-def modern_name(key: str) -> str:
-    """A key without doubled names (`.bn.bn.` -> `.bn.`) and without a wrapper's `module.`."""
-    return re.sub(r"\b(conv|bn|linear)\.\1\.", r"\1.", key.removeprefix("module."))
+def published_name(key: str) -> str:
+    """A key as in the published files: one name for each of the forms that are about.
+
+    Without doubled names (`.bn.bn.` -> `.bn.`), without a wrapper's `module.`, and with a block's
+    `conv` of today's code called `mobile_inverted_conv`.
+    """
+    key = re.sub(r"\b(conv|bn|linear)\.\1\.", r"\1.", key.removeprefix("module."))
+    return re.sub(r"^(blocks\.\d+)\.conv\.", r"\1.mobile_inverted_conv.", key)
 
 
 def legacy_names(supernet: Supernet) -> dict[str, str]:

@@ -82,6 +82,171 @@ def test_documented_names_load(
         assert torch.equal(one, other)
 
 
+# Names as they stand in the files: of the code of each project, not made by ours. N is a block's
+# number; `blocks.0` does not expand, and stages 2, 4 and 5 squeeze.
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+OUTER_KEYS = [
+    "first_conv.conv.weight",
+    *(f"first_conv.bn.{leaf}" for leaf in NORM),
+    "final_expand_layer.conv.weight",
+    *(f"final_expand_layer.bn.{leaf}" for leaf in NORM),
+    "feature_mix_layer.conv.weight",
+    "classifier.linear.weight",
+    "classifier.linear.bias",
+]
+LITERAL_KEYS = {
+    "published": (
+        "blocks.0.mobile_inverted_conv.depth_conv.conv.weight",
+        "blocks.0.mobile_inverted_conv.depth_conv.bn.",
+        "blocks.0.mobile_inverted_conv.point_linear.conv.weight",
+        "blocks.0.mobile_inverted_conv.point_linear.bn.",
+        "blocks.N.mobile_inverted_conv.inverted_bottleneck.conv.conv.weight",
+        "blocks.N.mobile_inverted_conv.inverted_bottleneck.bn.bn.",
+        "blocks.N.mobile_inverted_conv.depth_conv.conv.conv.weight",
+        "blocks.N.mobile_inverted_conv.depth_conv.conv.7to5_matrix",
+        "blocks.N.mobile_inverted_conv.depth_conv.conv.5to3_matrix",
+        "blocks.N.mobile_inverted_conv.depth_conv.bn.bn.",
+        "blocks.N.mobile_inverted_conv.depth_conv.se.fc.reduce.weight",
+        "blocks.N.mobile_inverted_conv.depth_conv.se.fc.reduce.bias",
+        "blocks.N.mobile_inverted_conv.depth_conv.se.fc.expand.weight",
+        "blocks.N.mobile_inverted_conv.depth_conv.se.fc.expand.bias",
+        "blocks.N.mobile_inverted_conv.point_linear.conv.conv.weight",
+        "blocks.N.mobile_inverted_conv.point_linear.bn.bn.",
+    ),
+    "compofa": (
+        "blocks.0.mobile_inverted_conv.depth_conv.conv.weight",
+        "blocks.0.mobile_inverted_conv.depth_conv.bn.",
+        "blocks.0.mobile_inverted_conv.point_linear.conv.weight",
+        "blocks.0.mobile_inverted_conv.point_linear.bn.",
+        "blocks.N.mobile_inverted_conv.inverted_bottleneck.conv.conv.weight",
+        "blocks.N.mobile_inverted_conv.inverted_bottleneck.bn.bn.",
+        "blocks.N.mobile_inverted_conv.depth_conv.conv.conv.weight",
+        "blocks.N.mobile_inverted_conv.depth_conv.bn.bn.",
+        "blocks.N.mobile_inverted_conv.depth_conv.se.fc.reduce.weight",
+        "blocks.N.mobile_inverted_conv.depth_conv.se.fc.reduce.bias",
+        "blocks.N.mobile_inverted_conv.depth_conv.se.fc.expand.weight",
+        "blocks.N.mobile_inverted_conv.depth_conv.se.fc.expand.bias",
+        "blocks.N.mobile_inverted_conv.point_linear.conv.conv.weight",
+        "blocks.N.mobile_inverted_conv.point_linear.bn.bn.",
+    ),
+    "today": (
+        "blocks.0.conv.depth_conv.conv.weight",
+        "blocks.0.conv.depth_conv.bn.",
+        "blocks.0.conv.point_linear.conv.weight",
+        "blocks.0.conv.point_linear.bn.",
+        "blocks.N.conv.inverted_bottleneck.conv.conv.weight",
+        "blocks.N.conv.inverted_bottleneck.bn.bn.",
+        "blocks.N.conv.depth_conv.conv.conv.weight",
+        "blocks.N.conv.depth_conv.conv.7to5_matrix",
+        "blocks.N.conv.depth_conv.conv.5to3_matrix",
+        "blocks.N.conv.depth_conv.bn.bn.",
+        "blocks.N.conv.depth_conv.se.fc.reduce.weight",
+        "blocks.N.conv.depth_conv.se.fc.reduce.bias",
+        "blocks.N.conv.depth_conv.se.fc.expand.weight",
+        "blocks.N.conv.depth_conv.se.fc.expand.bias",
+        "blocks.N.conv.point_linear.conv.conv.weight",
+        "blocks.N.conv.point_linear.bn.bn.",
+    ),
+}
+WIDTHS = (16, 24, 40, 80, 112, 160)
+SQUEEZED = range(5, 9), range(13, 21)
+
+
+def literal_checkpoint(form: str) -> dict[str, Tensor]:
+    """A checkpoint of width 1.0 and five classes with that form's names, of recognisable values."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key in OUTER_KEYS:
+        channels = 16 if key.startswith("first_conv") else 960
+        shapes[key] = () if key.endswith("tracked") else (channels,)
+    shapes["first_conv.conv.weight"] = (16, 3, 3, 3)
+    shapes["final_expand_layer.conv.weight"] = (960, 160, 1, 1)
+    shapes["feature_mix_layer.conv.weight"] = (1280, 960, 1, 1)
+    shapes["classifier.linear.weight"] = (5, 1280)
+    shapes["classifier.linear.bias"] = (5,)
+    for number in range(21):
+        stage = (number + 3) // 4
+        wide = 16 if number == 0 else 6 * WIDTHS[stage - (number % 4 == 1)]
+        narrow = WIDTHS[stage - (number % 4 == 1)] if number else 16
+        hidden = int((wide // 4 + 4) // 8 * 8)
+        out = WIDTHS[stage]
+        kernel = 3 if number == 0 else 7
+        for template in LITERAL_KEYS[form]:
+            if template.startswith("blocks.0.") != (number == 0):
+                continue
+            if ".se." in template and not any(number in numbers for numbers in SQUEEZED):
+                continue
+            key = template.replace("blocks.N.", f"blocks.{number}.")
+            layer = {
+                "inverted_bottleneck.conv.conv.weight": (wide, narrow, 1, 1),
+                "depth_conv.conv.weight": (wide, 1, kernel, kernel),
+                "depth_conv.conv.conv.weight": (wide, 1, kernel, kernel),
+                "7to5_matrix": (25, 25),
+                "5to3_matrix": (9, 9),
+                "reduce.weight": (hidden, wide, 1, 1),
+                "reduce.bias": (hidden,),
+                "expand.weight": (wide, hidden, 1, 1),
+                "expand.bias": (wide,),
+                "point_linear.conv.weight": (out, wide, 1, 1),
+                "point_linear.conv.conv.weight": (out, wide, 1, 1),
+            }
+            if key.endswith("bn."):
+                channels = out if "point_linear" in key else wide
+                shapes |= {key + leaf: (channels,) for leaf in NORM[:4]} | {key + NORM[4]: ()}
+            else:
+                shapes[key] = next(s for ending, s in layer.items() if key.endswith(ending))
+    return {
+        key: torch.full(shape, 1 + number / 100) if shape else torch.tensor(7)
+        for number, (key, shape) in enumerate(shapes.items())
+    }
+
+
+@pytest.mark.parametrize(
+    ("form", "block", "keys"),
+    [
+        ("published", "mobile_inverted_conv", 475),
+        ("compofa", "mobile_inverted_conv", 435),
+        ("today", "conv", 475),
+    ],
+)
+def test_the_names_of_all_three_projects_load(
+    tmp_path: Path, form: str, block: str, keys: int
+) -> None:
+    """Names written out here, so that a mistake in the code's own table shows."""
+    state = literal_checkpoint(form)
+    assert len(state) == keys
+    torch.save({"state_dict": state}, tmp_path / "checkpoint.pth")
+    ours = import_supernet(tmp_path / "checkpoint.pth").state_dict()
+    pairs = {
+        "stem.conv.weight": "first_conv.conv.weight",
+        "stem.bn.running_var": "first_conv.bn.running_var",
+        "first.depthwise.weight": f"blocks.0.{block}.depth_conv.conv.weight",
+        "first.project_bn.running_mean": f"blocks.0.{block}.point_linear.bn.running_mean",
+        "stages.0.0.expand.weight": f"blocks.1.{block}.inverted_bottleneck.conv.conv.weight",
+        "stages.0.3.expand_bn.bias": f"blocks.4.{block}.inverted_bottleneck.bn.bn.bias",
+        "stages.1.0.depthwise.weight": f"blocks.5.{block}.depth_conv.conv.conv.weight",
+        "stages.1.2.squeeze.reduce.bias": f"blocks.7.{block}.depth_conv.se.fc.reduce.bias",
+        "stages.2.1.depthwise_bn.running_mean": f"blocks.10.{block}.depth_conv.bn.bn.running_mean",
+        "stages.3.0.squeeze.expand.weight": f"blocks.13.{block}.depth_conv.se.fc.expand.weight",
+        "stages.4.0.project.weight": f"blocks.17.{block}.point_linear.conv.conv.weight",
+        "stages.4.3.project_bn.weight": f"blocks.20.{block}.point_linear.bn.bn.weight",
+        "head.expand.weight": "final_expand_layer.conv.weight",
+        "head.expand_bn.bias": "final_expand_layer.bn.bias",
+        "head.mix.weight": "feature_mix_layer.conv.weight",
+        "head.classifier.bias": "classifier.linear.bias",
+    }
+    if form != "compofa":
+        pairs |= {
+            "transforms.0.1.to5": f"blocks.2.{block}.depth_conv.conv.7to5_matrix",
+            "transforms.4.3.to3": f"blocks.20.{block}.depth_conv.conv.5to3_matrix",
+        }
+    for name, theirs in pairs.items():
+        assert torch.equal(ours[name], state[theirs]), name
+    # Every weight has a value of its own, so none was taken twice and none was left out.
+    values = sorted(float(t.flatten()[0]) for k, t in ours.items() if not k.endswith("tracked"))
+    expected = sorted(float(t.flatten()[0]) for k, t in state.items() if not k.endswith("tracked"))
+    assert values == expected
+
+
 def test_a_wrapped_bare_state_dict_loads(make_supernet: MakeSupernet, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pth"
     supernet = make_supernet("centre", width_mult=1.2)
