@@ -8,38 +8,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import made_up_tables
 import pytest
 
-from fofa.accuracy import (
-    AccuracyTable,
-    ArchitectureAccuracy,
-    EvaluationRecord,
-    ProxyRecord,
-    SpaceRecord,
-    TrainingRecord,
-)
-from fofa.latency import (
-    DeviceRecord,
-    Lut,
-    LutEntry,
-    ProtocolRecord,
-    Stability,
-    Validation,
-    required_keys,
-)
-from fofa.space import NetworkConfig, SearchSpace, macs, params
+from fofa.accuracy import AccuracyTable, EvaluationRecord, ProxyRecord
+from fofa.latency import DeviceRecord, Lut, ProtocolRecord, Stability
+from fofa.space import Architecture, NetworkConfig, SearchSpace, macs
 
 SMALL = (32, 40, 48, 56)
 LARGE = (128, 160, 192, 224)
 COST = {"ofa": 40.0, "compofa": 20.0, "fofa-n3": 10.0, "fofa-n4": 12.0, "fofa-n4-300": 20.0}
 EPOCHS = {"ofa": 605, "compofa": 330, "fofa-n3": 185, "fofa-n4": 185, "fofa-n4-300": 300}
+PLUGINS = {"measured": "onnxruntime", "published": "published", "estimated": "roofline"}
 
 
 @functools.cache
-def costs_of(space: SearchSpace) -> list[tuple[str, int, int]]:
-    """Name, multiply-adds and parameters of every architecture, for 10 classes."""
+def shares_of_the_largest(resolutions: tuple[int, ...]) -> dict[Architecture, float]:
+    """Multiply-adds of every architecture, as shares of the most, for 10 classes."""
     config = NetworkConfig(num_classes=10)
-    return [(a.name, macs(a, config), params(a, config)) for a in space.architectures()]
+    found = {a: macs(a, config) for a in SearchSpace(resolutions=resolutions).architectures()}
+    most = max(found.values())
+    return {architecture: cost / most for architecture, cost in found.items()}
 
 
 def build_accuracy(
@@ -47,50 +36,35 @@ def build_accuracy(
     *,
     seed: int = 0,
     bonus: float = 0.0,
-    dataset: str = "cifar10",
     resolutions: Sequence[int] = SMALL,
     scale: int | None = 4,
     **fields: Any,
 ) -> AccuracyTable:
     """An accuracy table in which larger networks are better, with a little noise by recipe."""
-    space = SearchSpace(resolutions=tuple(resolutions))
     noise = random.Random(f"{recipe}-{seed}")
-    costs = costs_of(space)
-    largest = max(cost for _, cost, _ in costs)
-    rows = [
-        ArchitectureAccuracy(
-            name=name,
-            top1=round(60 + 25 * (cost / largest) ** 0.35 + bonus + noise.uniform(-0.3, 0.3), 2),
-            top5=99.0,
-            macs=cost,
-            params=size,
-        )
-        for name, cost, size in costs
-    ]
+    shares = shares_of_the_largest(tuple(resolutions))
     proxy = ProxyRecord(resolution_scale=scale, reason="small images for a CPU") if scale else None
-    return AccuracyTable(
-        **{
-            "recipe": recipe,
-            "dataset": dataset,
-            "preset": "cifar10-small",
-            "space": SpaceRecord.of(space),
-            "training": TrainingRecord(
-                epochs=EPOCHS.get(recipe, 100) / 10,
-                gpu_hours=0,
-                core_hours=COST.get(recipe, 5.0) + 0.1 * seed,
-                device="synthetic CPU",
-                images_per_second=100.0,
-                seed=seed,
-                epoch_scale=0.1,
-                train_images=5000,
-            ),
-            "evaluation": EvaluationRecord(
-                calibration_images=2000, test_images=10000, split="test"
-            ),
-            "proxy": proxy,
-            "architectures": rows,
-        }
-        | fields
+    values = {
+        "recipe": recipe,
+        "dataset": "cifar10",
+        "preset": "cifar10-small",
+        "training": made_up_tables.make_training(
+            epochs=EPOCHS.get(recipe, 100) / 10,
+            core_hours=COST.get(recipe, 5.0) + 0.1 * seed,
+            device="synthetic CPU",
+            images_per_second=100.0,
+            seed=seed,
+            epoch_scale=0.1,
+            train_images=5000,
+        ),
+        "evaluation": EvaluationRecord(calibration_images=2000, test_images=10000, split="test"),
+        "proxy": proxy,
+    }
+    return made_up_tables.make_accuracy(
+        num_classes=10,
+        resolutions=resolutions,
+        top1=lambda a: round(60 + 25 * shares[a] ** 0.35 + bonus + noise.uniform(-0.3, 0.3), 2),
+        **values | fields,
     )
 
 
@@ -101,68 +75,38 @@ def build_lut(
     matches: bool | None = False,
     factor: float = 1.0,
     resolutions: Sequence[int] = LARGE,
-    width_mult: float = 1.0,
     hardware: str = "Synthetic CPU 9000",
     mape: float = 1.0,
     stable: bool | None = True,
     **fields: Any,
 ) -> Lut:
-    """A latency table whose blocks cost what their size suggests."""
-    space = SearchSpace(resolutions=tuple(resolutions), width_mult=width_mult)
-    entries = []
-    for resolution in space.resolutions:
-        for key in required_keys(space):
-            weight = 0.05 if key.stage is None else 0.02 * key.expand * (6 - key.stage) ** 0.5
-            entries.append(
-                LutEntry(
-                    resolution=resolution,
-                    position=key.position,
-                    stage=key.stage,
-                    block=key.block,
-                    kernel=key.kernel,
-                    expand=key.expand,
-                    latency_ms=factor * weight * (resolution / 100) ** 1.6,
-                )
-            )
+    """A latency table that says where it is from, as published, estimated or measured ones do.
+
+    Its networks take 2 to 12 ms times `factor`.
+    """
     measured = method == "measured"
-    return Lut(
-        **{
-            "device": DeviceRecord(
-                requested=device,
-                measured_on={"cpu": {"model": hardware}, "gpus": []} if measured else {},
-                matches=matches if measured else None,
-            ),
-            "method": method,
-            "protocol": ProtocolRecord(
-                plugin={"measured": "onnxruntime", "published": "published"}.get(
-                    method, "roofline"
-                ),
-                runtime="onnxruntime 1.20" if measured else method,
-                dtype="fp32",
-                batch_size=1,
-                threads=1 if measured else None,
-            ),
-            "space": SpaceRecord.of(space),
-            "entries": entries,
-            "validation": Validation(
-                networks=20,
-                mape_percent=mape,
-                max_percent=3 * mape,
-                within_5_percent=100,
-                within_10_percent=100,
-                kendall_tau=0.98,
-                noise_percent=0.5,
-            )
-            if measured
-            else None,
-            "stability": Stability(
-                stable=stable, reasons=[] if stable else ["the canary drifted by 30%"]
-            )
-            if measured and stable is not None
-            else None,
-        }
-        | fields
-    )
+    reasons = [] if stable else ["the canary drifted by 30%"]
+    values = {
+        "device": DeviceRecord(
+            requested=device,
+            measured_on={"cpu": {"model": hardware}, "gpus": []} if measured else {},
+            matches=matches if measured else None,
+        ),
+        "method": method,
+        "protocol": ProtocolRecord(
+            plugin=PLUGINS[method],
+            runtime="onnxruntime 1.20" if measured else method,
+            dtype="fp32",
+            batch_size=1,
+            threads=1 if measured else None,
+        ),
+        "validation": made_up_tables.make_validation(mape) if measured else None,
+        "stability": Stability(stable=stable, reasons=reasons)
+        if measured and stable is not None
+        else None,
+    }
+    lut = made_up_tables.make_lut(resolutions=resolutions, slowdown=0.35 * factor, **fields)
+    return lut.model_copy(update=values)
 
 
 @pytest.fixture(scope="session")

@@ -8,19 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
+from made_up_tables import make_accuracy
+from tiny_runs import make_record
 
-from fofa.accuracy import (
-    AccuracyTable,
-    ArchitectureAccuracy,
-    EvaluationRecord,
-    SpaceRecord,
-    TrainingRecord,
-)
 from fofa.commands.predictor import main
 from fofa.predictor.model import load_predictor
-from fofa.runs import RECORD_NAME, WEIGHTS_NAME, RunRecord
-from fofa.space import SearchSpace, macs, params, parse_architecture
+from fofa.runs import RECORD_NAME, WEIGHTS_NAME
+from fofa.space import SearchSpace, macs, parse_architecture
 from fofa.supernet.config import SupernetConfig
 
 ELASTIC = SupernetConfig(
@@ -45,38 +39,16 @@ def call(capsys, monkeypatch):
 def write_table(path: Path, seed: int = 0, num: int = 40) -> None:
     rng = random.Random(seed)
     drawn = {SPACE.sample(rng): None for _ in range(num)}
-    AccuracyTable(
-        recipe="ofa",
-        dataset="made-up",
-        space=SpaceRecord.of(SPACE),
-        training=TrainingRecord(epochs=1, gpu_hours=0, device="none", images_per_second=1, seed=0),
-        evaluation=EvaluationRecord(calibration_images=1, test_images=1, split="test"),
-        architectures=[
-            ArchitectureAccuracy(
-                name=a.name, top1=50 + macs(a) / 2e7, top5=100, macs=macs(a), params=params(a)
-            )
-            for a in drawn
-        ],
+    make_accuracy(
+        recipe="ofa", kind="elastic", architectures=drawn, top1=lambda a: 50 + macs(a) / 2e7
     ).write(path)
 
 
 def write_run(folder: Path, kind: str) -> Path:
     folder.mkdir()
     (folder / WEIGHTS_NAME).write_bytes(b"not looked at")
-    RunRecord(
-        recipe="ofa",
-        preset=None,
-        dataset="made-up",
-        data_spec="shapes",
-        class_names=["a", "b"],
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        supernet=ELASTIC if kind == "elastic" else SupernetConfig(num_classes=2),
-        resolutions=[24, 32],
-        training=TrainingRecord(epochs=0, gpu_hours=0, device="none", images_per_second=0, seed=0),
-        status="finished",
-        step=0,
-    ).write(folder / RECORD_NAME)
+    supernet = ELASTIC if kind == "elastic" else SupernetConfig(num_classes=2)
+    make_record(class_names=["a", "b"], supernet=supernet).write(folder / RECORD_NAME)
     return folder
 
 
@@ -89,8 +61,8 @@ def test_samples_are_names_for_fofa_eval(call, tmp_path) -> None:
     assert {parse_architecture(name).resolution for name in names} <= {24, 32}
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_training_and_checking(call, tmp_path) -> None:
-    torch.set_num_threads(1)
     write_table(tmp_path / "a.json")
     write_table(tmp_path / "b.json", seed=1)
     out_file = tmp_path / "p.safetensors"

@@ -1,0 +1,48 @@
+"""What tests of every package use; the factories themselves stand in `tests/support`.
+
+torch takes seconds to import, and most tests need none: fixtures import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import made_up_tables
+import pytest
+
+if TYPE_CHECKING:
+    from fofa.accuracy import AccuracyTable
+    from fofa.latency import Lut
+    from fofa.runs import Run
+
+
+@pytest.fixture(scope="session")
+def make_lut() -> Callable[..., Lut]:
+    """The factory of latency tables, `made_up_tables.make_lut`."""
+    return made_up_tables.make_lut
+
+
+@pytest.fixture(scope="session")
+def make_accuracy() -> Callable[..., AccuracyTable]:
+    """The factory of accuracy tables, `made_up_tables.make_accuracy`."""
+    return made_up_tables.make_accuracy
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable[..., Run]:
+    """The factory of run folders, `tiny_runs.make_run`."""
+    from tiny_runs import make_run
+
+    return make_run
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch on one thread: results repeat, and tests leave the other cores alone."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
