@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from bench.gate import run as gate
-from bench.reports.formats.screen import show
-from bench.tables.build import FIGURES, TABLES, build, parse_choice
-from bench.tables.collect import collect
-from bench.tables.limits import parse_constraints
+from bench.gate.baseline import Baseline, Tolerance, make_baseline
+from bench.gate.compare import compare, exit_code
+from bench.gate.summary import complaints, github_annotations, junit_xml, markdown_summary, verdict
+from bench.reports.build import FIGURES, TABLES, build, parse_choice
+from bench.reports.formats import show
+from bench.tables.collect import Collection, collect
+from bench.tables.devices import WantedLimits, parse_limits
 from fofa.commands.cli import make_app, run_app, stderr_console
 from fofa.errors import UserError
+from fofa.files import write_text
 
 app = make_app("Regenerate the paper's tables and figures, or check results against a baseline.")
 
@@ -108,7 +113,7 @@ def bench(
     ] = Path("luts"),
 ) -> None:
     """Regenerate the paper's tables and figures, or check results against a baseline."""
-    limits = parse_constraints(constraints)
+    limits = parse_limits(constraints)
     wanted_tables = parse_choice(tables, TABLES, "tables")
     wanted_figures = parse_choice(figures, FIGURES, "figures")
     if check is not None and update_baseline is not None:
@@ -118,31 +123,62 @@ def bench(
     collection = collect(
         accuracy_dir=accuracy_dir, luts_dir=luts_dir, accuracy=accuracy or [], luts=lut or []
     )
+    given = {"accuracy_points": accuracy_tolerance, "latency_percent": latency_tolerance}
+    tolerance = {name: value for name, value in given.items() if value is not None}
     if check is not None:
-        code = gate.check_baseline(
-            check,
-            collection,
-            accuracy_points=accuracy_tolerance,
-            latency_percent=latency_tolerance,
-            summary=summary,
-            junit=junit,
-        )
-        raise typer.Exit(code)
+        raise typer.Exit(_check(check, collection, tolerance, summary, junit))
     if update_baseline is not None:
-        tolerance = gate.with_overrides(gate.Tolerance(), accuracy_tolerance, latency_tolerance)
-        gate.update_baseline(update_baseline, collection, limits, tolerance)
+        _update(update_baseline, collection, limits, Tolerance().model_copy(update=tolerance))
         return
-    report = build(collection, tables=wanted_tables, figures=wanted_figures, constraints=limits)
-    from bench.reports.outputs import write_report
+    report = build(collection, tables=wanted_tables, figures=wanted_figures, limits=limits)
+    from bench.reports.pages import write_report
 
     page = write_report(report, out)
     console = Console(highlight=False)
     for table in report.tables:
         show(table, console)
+    _note(report.notes)
+    console.print(f"report: {page}", markup=False, soft_wrap=True)
+
+
+def _check(
+    path: Path,
+    collection: Collection,
+    tolerance: dict[str, float],
+    summary: Path | None,
+    junit: Path | None,
+) -> int:
+    """Compare with the baseline in `path`, report where asked to, and return the exit code."""
+    baseline = Baseline.read(path)
+    allowed = baseline.tolerance.model_copy(update=tolerance)
+    comparisons = compare(baseline, collection, allowed)
+    if summary is not None:
+        write_text(summary, markdown_summary(comparisons))
+    if junit is not None:
+        write_text(junit, junit_xml(comparisons))
+    for line in complaints(comparisons):
+        print(line)
+    print(verdict(comparisons))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in github_annotations(comparisons):
+            print(line)
+    return exit_code(comparisons)
+
+
+def _update(path: Path, collection: Collection, limits: WantedLimits, tolerance: Tolerance) -> None:
+    """Write the baseline of `collection` to `path`, and say on standard error what is not in it."""
+    baseline, notes = make_baseline(collection, limits, tolerance)
+    baseline.write(path)
+    _note(notes)
+    devices = ", ".join(dict.fromkeys(entry.lut.device for entry in baseline.results))
+    count = sum(len(entry.limits) for entry in baseline.results)
+    print(f"baseline: {path}: {count} limits on {devices}")
+
+
+def _note(notes: Iterable[str]) -> None:
     warnings = stderr_console()
-    for note in dict.fromkeys(report.notes):
+    for note in dict.fromkeys(notes):
         warnings.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
-    console.print(f"report: {page}", soft_wrap=True)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ app = make_app("Train and evaluate every recipe, and write the accuracy tables a
 
 @app.command()
 def reproduce(
+    context: typer.Context,
     preset: Annotated[
         str, typer.Option(help="Setting to train in: cifar10, cifar10-small, shapes or imagenet.")
     ],
@@ -67,7 +68,14 @@ def reproduce(
     and was made with the same settings is not done again.
     """
     from bench.reproduce.carry_out import carry_out, show_progress
-    from bench.reproduce.plan import Study, checked_preset, parse_recipes, parse_seeds
+    from bench.reproduce.plan import (
+        EvaluateOptions,
+        Study,
+        TrainOptions,
+        checked_preset,
+        parse_recipes,
+        parse_seeds,
+    )
 
     study = Study(
         preset=checked_preset(preset, data),
@@ -75,15 +83,8 @@ def reproduce(
         seeds=parse_seeds(seeds),
         runs=runs,
         out=out,
-        data=data,
-        epoch_scale=epoch_scale,
-        train_fraction=train_fraction,
-        batch_size=batch_size,
-        limit=limit,
-        calibration_images=calibration_images,
-        device=device,
-        threads=threads,
-        download=download,
+        train=TrainOptions.model_validate(context.params),
+        evaluate=EvaluateOptions.model_validate(context.params),
     )
     console = stderr_console()
     if dry_run:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bench.tables.collect import AccuracySource, Collection, LutSource, Setting, require_accuracy
-from bench.tables.latency import pair_device
-from bench.tables.limits import Constraints
+from bench.tables.collect import Collection, LutSource, Setting, SettingResults, require_accuracy
+from bench.tables.devices import WantedLimits, pair_device
 from fofa.accuracy import Fraction, NonNegative, Positive
 from fofa.errors import UserError
 from fofa.files import FileModel
@@ -67,7 +65,7 @@ class LimitRecord(BaseModel):
         return self
 
 
-class Result(BaseModel):
+class BaselineEntry(BaseModel):
     """One supernet on one device; `lut_error_percent` is the table's own error at that time."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -99,11 +97,11 @@ class Baseline(FileModel):
     VERSION: ClassVar[int] = 1
 
     tolerance: Tolerance
-    results: list[Result] = Field(min_length=1)
+    results: list[BaselineEntry] = Field(min_length=1)
 
 
 def make_baseline(
-    collection: Collection, constraints: Constraints, tolerance: Tolerance
+    collection: Collection, wanted: WantedLimits, tolerance: Tolerance
 ) -> tuple[Baseline, list[str]]:
     """The baseline of everything that was read, and what was left out and why.
 
@@ -111,33 +109,33 @@ def make_baseline(
         UserError: if nothing could be recorded.
     """
     require_accuracy(collection)
-    results: list[Result] = []
+    entries: list[BaselineEntry] = []
     notes: list[str] = []
     for source in collection.luts:
         reason = source.lut.instability
         if reason is not None:
             notes.append(f"{source.path}: left out, the measurement was unstable: {reason}")
             continue
-        for setting in collection.settings:
-            found, faults = _results(source, collection.of_setting(setting), constraints)
-            results += found
+        for setting_results in collection.results:
+            found, faults = _entries(source, setting_results, wanted)
+            entries += found
             notes += faults
-    if not results:
+    if not entries:
         reason = notes[0] if notes else f"no latency table in {collection.luts_dir} or named"
         raise UserError(f"nothing to record: {reason}")
-    return Baseline(tolerance=tolerance, results=results), notes
+    return Baseline(tolerance=tolerance, results=entries), notes
 
 
-def _results(
-    source: LutSource, sources: Sequence[AccuracySource], constraints: Constraints
-) -> tuple[list[Result], list[str]]:
+def _entries(
+    source: LutSource, results: SettingResults, wanted: WantedLimits
+) -> tuple[list[BaselineEntry], list[str]]:
     try:
-        device = pair_device(source, sources, constraints)
+        device = pair_device(source, results, wanted)
     except UserError as error:
         return [], [f"left out: {error}"]
-    results, notes = [], [f"left out: {problem}" for problem in device.problems.values()]
-    for entry in sources:
-        candidates = device.candidates.get(entry.anchor)
+    entries, notes = [], [f"left out: {problem}" for problem in device.problems.values()]
+    for accuracy in results.sources:
+        candidates = device.candidates.get(accuracy.anchor)
         if candidates is None:
             continue
         limits = []
@@ -147,7 +145,7 @@ def _results(
                     candidates.top1, candidates.latency_ms, candidates.architectures, limit
                 )
             except UserError as error:
-                notes.append(f"left out: {source.device}, {entry.table.recipe}: {error}")
+                notes.append(f"left out: {source.device}, {accuracy.table.recipe}: {error}")
                 continue
             limits.append(
                 LimitRecord(
@@ -158,14 +156,14 @@ def _results(
                 )
             )
         if limits:
-            results.append(
-                Result(
+            entries.append(
+                BaselineEntry(
                     lut=LutIdentity.of(source.lut),
                     lut_error_percent=source.lut.error_percent or 0.0,
-                    recipe=entry.table.recipe,
-                    seed=entry.table.training.seed,
-                    data=entry.setting,
+                    recipe=accuracy.table.recipe,
+                    seed=accuracy.table.training.seed,
+                    data=accuracy.setting,
                     limits=limits,
                 )
             )
-    return results, notes
+    return entries, notes

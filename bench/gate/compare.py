@@ -17,9 +17,9 @@ from pydantic import BaseModel
 
 from bench.gate.baseline import (
     Baseline,
+    BaselineEntry,
     LimitRecord,
     LutIdentity,
-    Result,
     Tolerance,
 )
 from bench.tables.collect import AccuracySource, Collection, LutSource
@@ -41,7 +41,7 @@ class Status(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class LimitComparison:
     """One limit of one supernet on one device, then and now.
 
     `reasons` say what got worse or why nothing was compared; `new_*` are None where nothing was.
@@ -66,19 +66,19 @@ class Outcome:
 
 def compare(
     baseline: Baseline, collection: Collection, tolerance: Tolerance | None = None
-) -> list[Outcome]:
-    """One outcome for every limit of the baseline; what is new now is not looked at."""
+) -> list[LimitComparison]:
+    """One comparison for every limit of the baseline; what is new now is not looked at."""
     allowed = tolerance or baseline.tolerance
     return [
-        outcome
-        for result in baseline.results
-        for outcome in _compare_result(result, collection, allowed)
+        comparison
+        for entry in baseline.results
+        for comparison in _compare_entry(entry, collection, allowed)
     ]
 
 
-def exit_code(outcomes: Iterable[Outcome]) -> int:
+def exit_code(comparisons: Iterable[LimitComparison]) -> int:
     """0 all held, 1 something regressed, 2 nothing regressed but something was not compared."""
-    found = {outcome.status for outcome in outcomes}
+    found = {comparison.status for comparison in comparisons}
     if Status.REGRESSED in found:
         return 1
     return 2 if Status.INCOMPARABLE in found else 0
@@ -89,25 +89,27 @@ def latency_allowance(tolerance: Tolerance, old_error: float, new_error: float) 
     return max(tolerance.latency_percent, old_error + new_error)
 
 
-def _compare_result(result: Result, collection: Collection, tolerance: Tolerance) -> list[Outcome]:
+def _compare_entry(
+    entry: BaselineEntry, collection: Collection, tolerance: Tolerance
+) -> list[LimitComparison]:
     try:
-        source = _current_lut(result, collection)
-        entry = _current_accuracy(result, collection)
-        candidates = pair(source.lut, entry.table)
+        source = _current_lut(entry, collection)
+        accuracy = _current_accuracy(entry, collection)
+        candidates = pair(source.lut, accuracy.table)
     except UserError as error:
-        return [_not_compared(result, record, str(error)) for record in result.limits]
+        return [_not_compared(entry, record, str(error)) for record in entry.limits]
     allowance = latency_allowance(
-        tolerance, result.lut_error_percent, source.lut.error_percent or 0.0
+        tolerance, entry.lut_error_percent, source.lut.error_percent or 0.0
     )
     return [
-        _compare_limit(result, record, candidates, tolerance.accuracy_points, allowance)
-        for record in result.limits
+        _compare_limit(entry, record, candidates, tolerance.accuracy_points, allowance)
+        for record in entry.limits
     ]
 
 
-def _current_lut(result: Result, collection: Collection) -> LutSource:
+def _current_lut(entry: BaselineEntry, collection: Collection) -> LutSource:
     """The latency table to compare with; UserError says why there is none."""
-    wanted = result.lut
+    wanted = entry.lut
     found = collection.of_device(wanted.device)
     if not found:
         raise UserError(f"no latency table of {wanted.device} in {collection.luts_dir} or named")
@@ -124,22 +126,22 @@ def _current_lut(result: Result, collection: Collection) -> LutSource:
     return same[0]
 
 
-def _current_accuracy(result: Result, collection: Collection) -> AccuracySource:
+def _current_accuracy(entry: BaselineEntry, collection: Collection) -> AccuracySource:
     """The accuracy table to compare with; UserError says why there is none."""
-    found = [s for s in collection.accuracy if s.identity == (result.recipe, result.seed)]
+    found = [s for s in collection.accuracy if s.identity == (entry.recipe, entry.seed)]
     if not found:
         raise UserError(
-            f"no accuracy table of {result.recipe} seed {result.seed} in "
+            f"no accuracy table of {entry.recipe} seed {entry.seed} in "
             f"{collection.accuracy_dir} or named"
         )
     found = [source for source in found if source.named] or found
-    same = [source for source in found if source.setting == result.data]
+    same = [source for source in found if source.setting == entry.data]
     if not same:
-        difference = _difference(result.data, found[-1].setting)
+        difference = _difference(entry.data, found[-1].setting)
         raise UserError(f"{found[-1].path}: other data: {difference}")
     if len(same) > 1:
         paths = ", ".join(str(source.path) for source in same)
-        raise UserError(f"several accuracy tables of {result.recipe} seed {result.seed}: {paths}")
+        raise UserError(f"several accuracy tables of {entry.recipe} seed {entry.seed}: {paths}")
     return same[0]
 
 
@@ -152,11 +154,11 @@ def _difference(old: BaseModel, new: BaseModel) -> str:
     )
 
 
-def _not_compared(result: Result, record: LimitRecord, reason: str) -> Outcome:
-    return Outcome(
-        device=result.lut.device,
-        recipe=result.recipe,
-        seed=result.seed,
+def _not_compared(entry: BaselineEntry, record: LimitRecord, reason: str) -> LimitComparison:
+    return LimitComparison(
+        device=entry.lut.device,
+        recipe=entry.recipe,
+        seed=entry.seed,
         old=record,
         status=Status.INCOMPARABLE,
         reasons=(reason,),
@@ -164,12 +166,16 @@ def _not_compared(result: Result, record: LimitRecord, reason: str) -> Outcome:
 
 
 def _compare_limit(
-    result: Result, record: LimitRecord, candidates: Candidates, points: float, allowance: float
-) -> Outcome:
+    entry: BaselineEntry,
+    record: LimitRecord,
+    candidates: Candidates,
+    points: float,
+    allowance: float,
+) -> LimitComparison:
     names = [architecture.name for architecture in candidates.architectures]
     if record.architecture not in names:
         reason = f"the accuracy table has no {record.architecture}, which the baseline chose"
-        return _not_compared(result, record, reason)
+        return _not_compared(entry, record, reason)
     own = names.index(record.architecture)
     top1, latency = float(candidates.top1[own]), float(candidates.latency_ms[own])
     best = _best_row(candidates, record.limit_ms)
@@ -197,10 +203,10 @@ def _compare_limit(
             f"latency of {record.architecture}: was {record.latency_ms:.4g} ms, is {latency:.4g} ms"
             f" ({rise:+.1f}%); allowed +{allowance:.1f}%"
         )
-    return Outcome(
-        device=result.lut.device,
-        recipe=result.recipe,
-        seed=result.seed,
+    return LimitComparison(
+        device=entry.lut.device,
+        recipe=entry.recipe,
+        seed=entry.seed,
         old=record,
         status=Status.REGRESSED if reasons else Status.HELD,
         reasons=tuple(reasons),

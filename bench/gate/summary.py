@@ -7,55 +7,57 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from bench.gate.compare import Outcome, Status
-from bench.reports.formats.markdown import escape
+from bench.gate.compare import LimitComparison, Status
+from bench.reports.formats import escape_markdown
 
 MARKS = {Status.HELD: "✅", Status.REGRESSED: "❌", Status.INCOMPARABLE: "⚠️"}
 MAX_ANNOTATIONS = 10
 """GitHub shows no more than ten errors of a step."""
 
 
-def verdict(outcomes: Sequence[Outcome]) -> str:
+def verdict(comparisons: Sequence[LimitComparison]) -> str:
     """One line: how many limits held, regressed and were not compared."""
-    counts = Counter(outcome.status for outcome in outcomes)
+    counts = Counter(comparison.status for comparison in comparisons)
     parts = [f"{counts[status]} {status.value}" for status in Status if counts[status]]
-    better = sum(outcome.improved for outcome in outcomes)
+    better = sum(comparison.improved for comparison in comparisons)
     improved = f" ({better} improved: update the baseline to keep it)" if better else ""
-    return f"{len(outcomes)} limits: {', '.join(parts)}{improved}"
+    return f"{len(comparisons)} limits: {', '.join(parts)}{improved}"
 
 
-def complaints(outcomes: Sequence[Outcome]) -> list[str]:
+def complaints(comparisons: Sequence[LimitComparison]) -> list[str]:
     """Every reason with its place, regressions first; a reason that many limits share, once."""
     lines = [
-        f"{outcome.status.value}: {outcome.place}: {reason}"
-        for outcome in outcomes
-        if outcome.status is Status.REGRESSED
-        for reason in outcome.reasons
+        f"{comparison.status.value}: {comparison.place}: {reason}"
+        for comparison in comparisons
+        if comparison.status is Status.REGRESSED
+        for reason in comparison.reasons
     ]
-    for outcome in outcomes:
-        if outcome.status is Status.INCOMPARABLE:
-            place = f"{outcome.device}, {outcome.recipe} seed {outcome.seed}"
-            lines += [f"{outcome.status.value}: {place}: {reason}" for reason in outcome.reasons]
+    for comparison in comparisons:
+        if comparison.status is Status.INCOMPARABLE:
+            place = f"{comparison.device}, {comparison.recipe} seed {comparison.seed}"
+            lines += [
+                f"{comparison.status.value}: {place}: {reason}" for reason in comparison.reasons
+            ]
     return list(dict.fromkeys(lines))
 
 
-def markdown_summary(outcomes: Sequence[Outcome]) -> str:
+def markdown_summary(comparisons: Sequence[LimitComparison]) -> str:
     """For a pull request: the verdict, what is wrong, and a table of every limit."""
-    lines = ["### Accuracy at latency limits", "", f"**{verdict(outcomes)}**", ""]
-    lines += [f"- {escape(line)}" for line in complaints(outcomes)]
+    lines = ["### Accuracy at latency limits", "", f"**{verdict(comparisons)}**", ""]
+    lines += [f"- {escape_markdown(line)}" for line in complaints(comparisons)]
     lines += [
         "",
         "| | Device | Supernet | Limit | Baseline | Now |",
         "| :-- | :-- | :-- | --: | --: | --: |",
     ]
-    for outcome in outcomes:
+    for comparison in comparisons:
         cells = [
-            MARKS[outcome.status],
-            escape(outcome.device),
-            escape(f"{outcome.recipe}, seed {outcome.seed}"),
-            f"{outcome.old.limit_ms:g} ms",
-            _numbers(outcome.old.top1, outcome.old.architecture, outcome.old.latency_ms),
-            _numbers(outcome.new_top1, outcome.new_architecture, outcome.new_latency_ms),
+            MARKS[comparison.status],
+            escape_markdown(comparison.device),
+            escape_markdown(f"{comparison.recipe}, seed {comparison.seed}"),
+            f"{comparison.old.limit_ms:g} ms",
+            _numbers(comparison.old.top1, comparison.old.architecture, comparison.old.latency_ms),
+            _numbers(comparison.new_top1, comparison.new_architecture, comparison.new_latency_ms),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
@@ -67,41 +69,41 @@ def _numbers(top1: float | None, architecture: str | None, latency_ms: float | N
     return f"{top1:.2f}<br><sub>{architecture}, {latency_ms:.4g} ms</sub>"
 
 
-def junit_xml(outcomes: Sequence[Outcome]) -> str:
+def junit_xml(comparisons: Sequence[LimitComparison]) -> str:
     """A suite per device, a case per supernet and limit; not compared is an error."""
-    root = ElementTree.Element("testsuites", {"name": "fofa-bench", **_counts(outcomes)})
-    ordered = sorted(outcomes, key=lambda outcome: outcome.device)
-    for device, members in groupby(ordered, key=lambda outcome: outcome.device):
+    root = ElementTree.Element("testsuites", {"name": "fofa-bench", **_counts(comparisons)})
+    ordered = sorted(comparisons, key=lambda comparison: comparison.device)
+    for device, members in groupby(ordered, key=lambda comparison: comparison.device):
         cases = list(members)
         suite = ElementTree.SubElement(root, "testsuite", {"name": device, **_counts(cases)})
-        for outcome in cases:
+        for comparison in cases:
             case = ElementTree.SubElement(
                 suite,
                 "testcase",
-                classname=f"{device}.{outcome.recipe}-seed{outcome.seed}",
-                name=f"{outcome.old.limit_ms:g} ms",
+                classname=f"{device}.{comparison.recipe}-seed{comparison.seed}",
+                name=f"{comparison.old.limit_ms:g} ms",
             )
-            tag = {Status.REGRESSED: "failure", Status.INCOMPARABLE: "error"}.get(outcome.status)
+            tag = {Status.REGRESSED: "failure", Status.INCOMPARABLE: "error"}.get(comparison.status)
             if tag is not None:
-                fault = ElementTree.SubElement(case, tag, message="; ".join(outcome.reasons))
-                fault.text = "\n".join(outcome.reasons)
+                fault = ElementTree.SubElement(case, tag, message="; ".join(comparison.reasons))
+                fault.text = "\n".join(comparison.reasons)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _counts(outcomes: Sequence[Outcome]) -> dict[str, str]:
-    counts = Counter(outcome.status for outcome in outcomes)
+def _counts(comparisons: Sequence[LimitComparison]) -> dict[str, str]:
+    counts = Counter(comparison.status for comparison in comparisons)
     return {
-        "tests": str(len(outcomes)),
+        "tests": str(len(comparisons)),
         "failures": str(counts[Status.REGRESSED]),
         "errors": str(counts[Status.INCOMPARABLE]),
     }
 
 
-def github_annotations(outcomes: Sequence[Outcome]) -> list[str]:
+def github_annotations(comparisons: Sequence[LimitComparison]) -> list[str]:
     """Lines that GitHub Actions turns into annotations: errors, and warnings where not compared."""
     lines = []
-    for line in complaints(outcomes)[:MAX_ANNOTATIONS]:
+    for line in complaints(comparisons)[:MAX_ANNOTATIONS]:
         level = "error" if line.startswith(Status.REGRESSED.value) else "warning"
         lines.append(f"::{level} title=fofa-bench::{_escape_message(line)}")
     return lines

@@ -1,1 +1,1 @@
-"""Reports: captions, sources, and how tables and figures become files."""
+"""Reports: which tables and figures, how they become text, pages and files, with sources."""

@@ -6,15 +6,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.reports import captions
-from bench.tables import paper
+from bench.tables import captions, paper
 from bench.tables.collect import AccuracySource, Collection, LutSource
 from bench.tables.cost import training_cost
 from fofa.latency import Lut
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """One file that numbers came from; `facts` are label and text, in order.
 
     `link` leads from the report to the file; `warning` is what a reader must know first.
@@ -28,15 +27,11 @@ class Source:
     warning: str | None = None
 
 
-def provenance(collection: Collection, out: Path) -> list[Source]:
+def provenance(collection: Collection, out: Path) -> list[SourceFile]:
     """The sources of a report that is written to `out`, latency tables first."""
     return [
         *(_lut(source, out) for source in collection.luts),
-        *(
-            _accuracy(source, out)
-            for setting in collection.settings
-            for source in collection.of_setting(setting)
-        ),
+        *(_accuracy(source, out) for results in collection.results for source in results.sources),
     ]
 
 
@@ -48,7 +43,7 @@ def _facts(*pairs: tuple[str, object]) -> tuple[tuple[str, str], ...]:
     return tuple((label, str(value)) for label, value in pairs if value not in (None, ""))
 
 
-def _lut(source: LutSource, out: Path) -> Source:
+def _lut(source: LutSource, out: Path) -> SourceFile:
     lut = source.lut
     error = lut.validation
     matches = {True: "yes", False: "no", None: None}[lut.device.matches]
@@ -57,14 +52,14 @@ def _lut(source: LutSource, out: Path) -> Source:
         "published": "Published: these latencies were measured by others.",
         "measured": None if lut.instability is None else "Unstable measurement.",
     }[lut.method]
-    return Source(
+    return SourceFile(
         anchor=source.anchor,
         kind="Latency table",
-        name=captions.device_title(lut),
+        name=source.title,
         link=_link(source.path, out),
         warning=warning,
         facts=_facts(
-            ("Device asked for", lut.device.requested),
+            ("Device asked for", source.device),
             ("Method", lut.method),
             ("Hardware", lut.device.hardware),
             ("Is what the name stands for", matches),
@@ -103,11 +98,11 @@ def _stability_text(source: LutSource) -> str | None:
     return "; ".join([state, *stability.reasons])
 
 
-def _accuracy(source: AccuracySource, out: Path) -> Source:
+def _accuracy(source: AccuracySource, out: Path) -> SourceFile:
     table = source.table
     training, evaluation = table.training, table.evaluation
     cost = training_cost(training)
-    return Source(
+    return SourceFile(
         anchor=source.anchor,
         kind="Accuracy table",
         name=f"{paper.label(table.recipe)}, seed {training.seed}",

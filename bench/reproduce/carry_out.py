@@ -13,11 +13,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.reports.outputs import write_report
-from bench.reproduce.plan import Job, Study, progress_of
-from bench.tables.build import COST_TABLE, FIGURES, OTHER_TABLES, build
+from bench.reports.build import COST_TABLE, FIGURES, OTHER_TABLES, build
+from bench.reports.pages import write_report
+from bench.reproduce.plan import Job, Study, state_of
 from bench.tables.collect import collect
-from bench.tables.limits import Constraints
+from bench.tables.devices import WantedLimits
 from fofa.errors import UserError
 
 TRAIN, EVALUATE = "fofa.commands.train", "fofa.commands.evaluate"
@@ -60,12 +60,12 @@ def carry_out(
     show_progress(jobs, console)
     for number, job in enumerate(jobs, start=1):
         place = f"[{number}/{len(jobs)}] {job.name}"
-        if not progress_of(job).trained:
+        if not state_of(job).trained:
             console.print(f"{place}: training into {job.run}", markup=False, soft_wrap=True)
             code = command(TRAIN, job.train_arguments())
             if code != 0:
                 return _stopped(code, f"{place}: training", console)
-        if not progress_of(job).evaluated:
+        if not state_of(job).evaluated:
             console.print(f"{place}: evaluating into {job.table}", markup=False, soft_wrap=True)
             code = command(EVALUATE, job.evaluate_arguments())
             if code != 0:
@@ -88,7 +88,7 @@ def _stopped(code: int, step: str, console: Console) -> int:
 
 def show_progress(jobs: Sequence[Job], console: Console) -> None:
     """What is done and what remains."""
-    states = [progress_of(job) for job in jobs]
+    states = [state_of(job) for job in jobs]
     table = Table("recipe", "seed", "training", "evaluation", box=box.SIMPLE_HEAD)
     for job, state in zip(jobs, states, strict=True):
         table.add_row(job.recipe, str(job.seed), state.training, state.evaluation)
@@ -103,10 +103,10 @@ def report(study: Study, luts_dir: Path, console: Console) -> Path:
     tables = [COST_TABLE]
     for name in ("3", "4", "5", OTHER_TABLES):
         try:
-            build(collection, tables=[name], figures=[], constraints=Constraints())
+            build(collection, tables=[name], figures=[], limits=WantedLimits())
         except UserError as error:
             console.print(f"note: {error}", style="yellow", markup=False, soft_wrap=True)
         else:
             tables.append(name)
-    made = build(collection, tables=tables, figures=FIGURES, constraints=Constraints())
+    made = build(collection, tables=tables, figures=FIGURES, limits=WantedLimits())
     return write_report(made, study.out)

@@ -7,8 +7,10 @@ made with the same settings.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
 
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
@@ -21,24 +23,63 @@ TEST_IMAGES = {"cifar10": 10_000, "imagenet": 50_000, "shapes": 1_000}
 """Size of the test sets that are known; tells a whole evaluation from one with a limit."""
 
 
+class PassedOn(BaseModel):
+    """Options of `fofa-reproduce` that a step's command takes, under the same name.
+
+    Built from everything that `fofa-reproduce` was given; what is not a field is another step's.
+    None leaves an option out, so that the preset's value or the command's default counts.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    device: str = "auto"
+
+    def words(self) -> list[str]:
+        """The options that have a value, as words of a command line; a flag comes last."""
+        words, flags = [], []
+        for name, value in self:
+            option = "--" + name.replace("_", "-")
+            if value is True:
+                flags.append(option)
+            elif value is not None and value is not False:
+                words += [option, str(value)]
+        return words + flags
+
+
+class TrainOptions(PassedOn):
+    """What `fofa-train` is given beside recipe, preset, folder and seed."""
+
+    data: str | None = None
+    download: bool = False
+    epoch_scale: float | None = None
+    train_fraction: float | None = None
+    batch_size: int | None = None
+    threads: int | None = None
+
+    def settings(self, preset: Preset) -> dict[str, object]:
+        """The settings that a run made with these options and `preset` has."""
+        names = ("data", "epoch_scale", "train_fraction", "batch_size")
+        return {name: getattr(self, name) or getattr(preset, name) for name in names}
+
+
+class EvaluateOptions(PassedOn):
+    """What `fofa-eval` is given beside the run and the table."""
+
+    limit: int | None = None
+    calibration_images: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What was asked for; None means the preset's value, or that of `fofa-eval`."""
+    """What was asked for."""
 
     preset: Preset
     recipes: tuple[str, ...]
     seeds: tuple[int, ...]
     runs: Path
     out: Path
-    data: str | None = None
-    epoch_scale: float | None = None
-    train_fraction: float | None = None
-    batch_size: int | None = None
-    limit: int | None = None
-    calibration_images: int | None = None
-    device: str = "auto"
-    threads: int | None = None
-    download: bool = False
+    train: TrainOptions = field(default_factory=TrainOptions)
+    evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
 
     def jobs(self) -> Iterator[Job]:
         """One job per recipe and seed; a second seed comes after the first of every recipe."""
@@ -72,39 +113,19 @@ class Job:
 
     def train_arguments(self) -> list[str]:
         """Arguments of `fofa-train`."""
-        study = self.study
-        options: dict[str, object] = {
-            "--recipe": self.recipe,
-            "--preset": study.preset.name,
-            "--out": self.run,
-            "--seed": self.seed,
-            "--data": study.data,
-            "--epoch-scale": study.epoch_scale,
-            "--train-fraction": study.train_fraction,
-            "--batch-size": study.batch_size,
-            "--device": study.device,
-            "--threads": study.threads,
-        }
-        return [*_given(options), "--download"] if study.download else _given(options)
+        return [
+            *("--recipe", self.recipe, "--preset", self.study.preset.name),
+            *("--out", str(self.run), "--seed", str(self.seed)),
+            *self.study.train.words(),
+        ]
 
     def evaluate_arguments(self) -> list[str]:
         """Arguments of `fofa-eval`."""
-        options: dict[str, object] = {
-            "--out": self.table,
-            "--device": self.study.device,
-            "--limit": self.study.limit,
-            "--calibration-images": self.study.calibration_images,
-        }
-        return [str(self.run), *_given(options)]
-
-
-def _given(options: dict[str, object]) -> list[str]:
-    """The options that have a value, as words of a command line."""
-    return [str(part) for item in options.items() if item[1] is not None for part in item]
+        return [str(self.run), "--out", str(self.table), *self.study.evaluate.words()]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class JobState:
     """How far a job has got, and a word on each step for people."""
 
     trained: bool
@@ -113,7 +134,7 @@ class Progress:
     evaluation: str
 
 
-def progress_of(job: Job) -> Progress:
+def state_of(job: Job) -> JobState:
     """Look at the job's products.
 
     Raises:
@@ -121,19 +142,23 @@ def progress_of(job: Job) -> Progress:
     """
     record = _record(job)
     if record is None:
-        return Progress(False, False, "to do", _replacing(job))
+        return JobState(False, False, "to do", _replacing(job))
     difference = _difference(job)
     if difference is not None:
-        return Progress(False, False, f"other settings: {difference}", _replacing(job))
+        return JobState(False, False, f"other settings: {difference}", _replacing(job))
     if record.status == "running":
-        return Progress(False, False, f"stopped at step {record.step}", _replacing(job))
+        return JobState(False, False, f"stopped at step {record.step}", _replacing(job))
     hours = record.training.gpu_hours or record.training.core_hours or 0.0
     unit = "GPU-hours" if record.training.gpu_hours else "core-hours"
     trained = f"done, {hours:.3g} {unit}"
     table = AccuracyTable.read(job.table) if job.table.is_file() else None
-    if table is None or not _is_of_run(table, record) or not _is_as_asked(table, job.study):
-        return Progress(True, False, trained, _replacing(job))
-    return Progress(True, True, trained, f"done, mean top-1 {table.mean_top1:.2f}%")
+    if (
+        table is None
+        or not _is_of_run(table, record)
+        or not _is_as_asked(table, job.study.evaluate)
+    ):
+        return JobState(True, False, trained, _replacing(job))
+    return JobState(True, True, trained, f"done, mean top-1 {table.mean_top1:.2f}%")
 
 
 def _record(job: Job) -> RunRecord | None:
@@ -149,15 +174,8 @@ def _difference(job: Job) -> str | None:
     if not path.is_file():
         return "its settings are not recorded"
     study, found = job.study, TrainSettings.read(path)
-    wanted = {
-        "recipe": job.recipe,
-        "preset": study.preset.name,
-        "seed": job.seed,
-        "data": study.data or study.preset.data,
-        "epoch_scale": study.epoch_scale or study.preset.epoch_scale,
-        "train_fraction": study.train_fraction or study.preset.train_fraction,
-        "batch_size": study.batch_size or study.preset.batch_size,
-    }
+    wanted = {"recipe": job.recipe, "preset": study.preset.name, "seed": job.seed}
+    wanted |= study.train.settings(study.preset)
     for name, value in wanted.items():
         if getattr(found, name) != value:
             return f"{name} is {getattr(found, name)} there and {value} here"
@@ -176,12 +194,12 @@ def _is_of_run(table: AccuracyTable, record: RunRecord) -> bool:
     )
 
 
-def _is_as_asked(table: AccuracyTable, study: Study) -> bool:
-    """Whether the table is of as many images as the study asks for."""
+def _is_as_asked(table: AccuracyTable, asked: EvaluateOptions) -> bool:
+    """Whether the table is of as many images as were asked for."""
     found = table.evaluation
     whole = TEST_IMAGES.get(table.dataset, found.test_images)
-    tests = whole if study.limit is None else min(study.limit, whole)
-    calibration = study.calibration_images or found.calibration_images
+    tests = whole if asked.limit is None else min(asked.limit, whole)
+    calibration = asked.calibration_images or found.calibration_images
     return found.test_images == tests and found.calibration_images == calibration
 
 

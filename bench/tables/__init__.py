@@ -1,1 +1,1 @@
-"""The paper's tables: what is read, and what each table says."""
+"""What is read, and what the paper's tables and captions say of it."""

@@ -2,15 +2,18 @@
 
 A file that is named on the command line takes the place of the folder's file of the same recipe and
 seed, or of the same device. Accuracy tables of different settings (data, images, space) are kept
-apart: they are never rows of one table.
+apart: they are never rows of one table. Tables, figures and the gate all start from here, so that
+they are of the same supernets and agree on which of the paper's devices a latency table belongs to.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -78,11 +81,18 @@ class AccuracySource:
 
 @dataclass(frozen=True, slots=True)
 class LutSource:
-    """A latency table and its file; `named`: by the caller, not found in a folder."""
+    """A latency table and its file; `named`: by the caller, not found in a folder.
+
+    `paper_device` is the one that it was asked for as, None where the paper has none such.
+    """
 
     path: Path
     lut: Lut
     named: bool = False
+    paper_device: paper.PaperDevice | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paper_device", paper.device(self.device))
 
     @property
     def device(self) -> str:
@@ -90,9 +100,58 @@ class LutSource:
         return self.lut.device.requested
 
     @property
+    def device_name(self) -> str:
+        """What the name stands for, in the paper's words where it has some."""
+        return self.paper_device.title if self.paper_device else self.device
+
+    @property
+    def is_papers_own(self) -> bool:
+        """Whether its latencies are of the paper's own hardware."""
+        own = self.lut.method == "published" or self.lut.device.matches is True
+        return self.paper_device is not None and own
+
+    @property
+    def title(self) -> str:
+        """What the device is called in headings, and how its latencies were obtained.
+
+        A measured table is called after its hardware, unless that is known to be the paper's.
+        """
+        if self.lut.method == "measured" and not self.is_papers_own:
+            hardware = self.lut.device.hardware or "other hardware"
+            return f"{hardware} (measured as {self.device})"
+        return f"{self.device_name} ({self.lut.method})"
+
+    @property
     def anchor(self) -> str:
         """Where the report describes it."""
         return f"lut-{slug(self.path.stem)}"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingResults:
+    """The accuracy tables of one setting by recipe, in the paper's order, and each by seed.
+
+    Every table and figure of the setting is made from this one grouping.
+    """
+
+    setting: Setting
+    by_recipe: Mapping[str, tuple[AccuracySource, ...]]
+
+    @classmethod
+    def of(cls, setting: Setting, sources: Iterable[AccuracySource]) -> SettingResults:
+        """Group the accuracy tables of `setting`."""
+        ordered = sorted(sources, key=lambda s: (*paper.recipe_order(s.identity[0]), s.identity[1]))
+        groups = groupby(ordered, lambda source: source.identity[0])
+        return cls(setting, MappingProxyType({recipe: tuple(group) for recipe, group in groups}))
+
+    @property
+    def sources(self) -> list[AccuracySource]:
+        """Every accuracy table, by recipe and seed."""
+        return [source for group in self.by_recipe.values() for source in group]
+
+    def of_recipe(self, recipe: str) -> tuple[AccuracySource, ...]:
+        """The accuracy tables of a recipe, by seed; none where it was not trained."""
+        return self.by_recipe.get(recipe, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +164,12 @@ class Collection:
     luts_dir: Path
 
     @property
-    def settings(self) -> list[Setting]:
-        """The settings present, in the order of their first file."""
-        return list(dict.fromkeys(source.setting for source in self.accuracy))
-
-    def of_setting(self, setting: Setting) -> list[AccuracySource]:
-        """The accuracy tables of one setting, in the paper's order of methods, then by seed."""
-        chosen = [source for source in self.accuracy if source.setting == setting]
-        return sorted(chosen, key=lambda s: (*paper.recipe_order(s.table.recipe), s.identity[1]))
+    def results(self) -> list[SettingResults]:
+        """The accuracy tables of each setting, in the order of the settings' first files."""
+        found: dict[Setting, list[AccuracySource]] = {}
+        for source in self.accuracy:
+            found.setdefault(source.setting, []).append(source)
+        return [SettingResults.of(setting, sources) for setting, sources in found.items()]
 
     def of_device(self, device: str) -> list[LutSource]:
         """The latency tables that were asked for as `device`."""
@@ -120,7 +177,7 @@ class Collection:
 
     def other_luts(self) -> list[LutSource]:
         """Latency tables of devices that are not in the paper."""
-        return [source for source in self.luts if paper.device(source.device) is None]
+        return [source for source in self.luts if source.paper_device is None]
 
 
 def collect(

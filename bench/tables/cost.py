@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Literal
 
-from bench.reports import captions
-from bench.tables import paper
-from bench.tables.collect import AccuracySource, Setting
-from bench.tables.model import Cell, Column, Row, Table, mark_best
+from bench.tables import captions, paper
+from bench.tables.collect import AccuracySource, SettingResults
+from bench.tables.model import Cell, Column, MethodRow, Table, mark_best
 from fofa.accuracy import AccuracyTable, TrainingRecord
 from fofa.errors import UserError
 
@@ -26,23 +24,21 @@ def training_cost(training: TrainingRecord) -> tuple[float, CostUnit] | None:
     return None
 
 
-def cost_table(name: str, title: str, setting: Setting, sources: Sequence[AccuracySource]) -> Table:
+def cost_table(name: str, title: str, results: SettingResults) -> Table:
     """The paper's Table 2 from the accuracy tables of one setting, the paper's rows included."""
-    by_recipe = {
-        recipe: list(group) for recipe, group in groupby(sources, lambda s: s.table.recipe)
-    }
-    recipes = sorted({*by_recipe, *(row.recipe for row in paper.METHODS)}, key=paper.recipe_order)
-    units = {unit for source in sources if (unit := _unit(source)) is not None}
+    recipes = {*results.by_recipe, *(row.recipe for row in paper.METHODS)}
+    ordered = sorted(recipes, key=paper.recipe_order)
+    units = {unit for source in results.sources if (unit := _unit(source)) is not None}
     unit = sorted(units)[0] if len(units) == 1 else None
-    baseline = _mean_cost(by_recipe.get("ofa", []), unit)
-    rows = [_cells(recipe, by_recipe.get(recipe, []), unit, baseline) for recipe in recipes]
+    baseline = _mean_cost(results.of_recipe("ofa"), unit)
+    rows = [_cells(recipe, results.of_recipe(recipe), unit, baseline) for recipe in ordered]
     mark_best(rows, 1, 2, smallest=True)
     mark_best(rows, 2, 2)
     mark_best(rows, 3, 2)
     return Table(
         name=name,
         title=title,
-        caption=_caption(setting, sources, units, baseline),
+        caption=_caption(results, units, baseline),
         columns=[
             Column(title="Epochs", decimals=1),
             Column(
@@ -54,8 +50,8 @@ def cost_table(name: str, title: str, setting: Setting, sources: Sequence[Accura
             Column(title="Mean top-1", decimals=2, unit="%"),
         ],
         rows=[
-            Row(method=paper.label(recipe), recipe=recipe, cells=cells)
-            for recipe, cells in zip(recipes, rows, strict=True)
+            MethodRow(method=paper.label(recipe), recipe=recipe, cells=cells)
+            for recipe, cells in zip(ordered, rows, strict=True)
         ],
     )
 
@@ -131,13 +127,8 @@ def _mean_cell(tables: Sequence[AccuracyTable], anchors: list[str], theirs: floa
     )
 
 
-def _caption(
-    setting: Setting,
-    sources: Sequence[AccuracySource],
-    units: set[CostUnit],
-    baseline: float | None,
-) -> list[str]:
-    largest = max(setting.resolutions)
+def _caption(results: SettingResults, units: set[CostUnit], baseline: float | None) -> list[str]:
+    sources, largest = results.sources, max(results.setting.resolutions)
     counted = {_num_subnets(source.table, largest) for source in sources}
     number = " or ".join(str(count) for count in sorted(counted))
     compound = all(_only_compound(source.table) for source in sources)
@@ -145,7 +136,7 @@ def _caption(
     sentences = [
         f"Mean top-1 in percent over the {number} {'compound ' if compound else ''}subnets at "
         f"{largest} px.",
-        captions.accuracy_sentence(setting, sources),
+        captions.accuracy_sentence(results.setting, sources),
         f"Training cost: recorded by the trainer on {devices}; the paper's on "
         f"{paper.TRAINING_HARDWARE}.",
     ]
@@ -153,12 +144,7 @@ def _caption(
         sentences.append("Costs of different units (GPU and CPU) are not set beside each other.")
     if baseline is None:
         sentences.append("Without a cost of OFA there are no ratios.")
-    counts: dict[str, int] = {}
-    for source in sources:
-        label = paper.label(source.table.recipe)
-        counts[label] = counts.get(label, 0) + 1
-    seeds = captions.seed_sentence(counts)
-    return [*sentences, seeds] if seeds else sentences
+    return sentences + captions.seed_sentences(results)
 
 
 def _only_compound(table: AccuracyTable) -> bool:

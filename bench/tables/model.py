@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fofa.files import FileModel
 
 
-class Choice(BaseModel):
+class ChosenArchitecture(BaseModel):
     """What one supernet gives within a limit: the chosen architecture and its numbers.
 
     `timed_as` differs from `architecture` only for accuracy that declares itself a stand-in for
@@ -42,7 +42,7 @@ class Cell(BaseModel):
     value: float | None = None
     spread: float | None = None
     seeds: int = 0
-    choices: list[Choice] = Field(default_factory=list)
+    choices: list[ChosenArchitecture] = Field(default_factory=list)
     sources: list[str] = Field(default_factory=list)
     paper: float | None = None
     note: str | None = None
@@ -66,7 +66,7 @@ class Column(BaseModel):
     paper_title: str | None = None
 
 
-class Row(BaseModel):
+class MethodRow(BaseModel):
     """A method; one cell per column."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,7 +86,7 @@ class Table(FileModel):
     title: str
     caption: list[str]
     columns: list[Column]
-    rows: list[Row]
+    rows: list[MethodRow]
 
 
 def mark_best(

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.measuring import runtime, simulated, tables
-from benchmarks.measuring.finding import HEADER
+from benchmarks.measuring import HEADER, runtime, simulated, tables
 from fofa.commands.cli import make_app, run_app
 
 app = make_app("What each fault of a measurement does to the result.")

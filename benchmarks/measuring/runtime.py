@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from onnx import numpy_helper
 
-from benchmarks.measuring.finding import Finding
+from benchmarks.measuring import Finding
 from fofa.runtime.graph import (
     INPUT_NAME,
     OUTPUT_NAME,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.measuring.finding import Finding
+from benchmarks.measuring import Finding
 from fofa.space import NetworkConfig, SearchSpace
 from profilers.measuring.measurement import evaluate
 from profilers.measuring.rounds import run_rounds

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measuring.finding import Finding
+from benchmarks.measuring import Finding
 from fofa.errors import UserError
 from fofa.latency import Lut, block_keys
 from fofa.space import Architecture, parse_architecture

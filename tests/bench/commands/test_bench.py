@@ -74,8 +74,8 @@ def test_the_same_input_gives_the_same_files(
 
 def test_no_torch_is_imported() -> None:
     code = (
-        "import sys, bench.commands.bench, bench.reports.outputs, bench.figures.pareto,"
-        " bench.figures.schedules, bench.figures.tradeoff; print('torch' in sys.modules)"
+        "import sys, bench.commands.bench, bench.reports.pages, bench.figures.charts;"
+        " print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.figures.pareto import pareto_figure
-from bench.figures.schedules import schedules_figure
+from bench.figures.charts import pareto_figure, schedules_figure, tradeoff_figure
 from bench.figures.style import INK, Figure, recipe_colour
-from bench.figures.tradeoff import tradeoff_figure
 from bench.tables import paper
-from bench.tables.collect import Collection, collect
-from bench.tables.latency import pair_device
-from bench.tables.limits import Constraints
+from bench.tables.collect import Collection, SettingResults, collect
+from bench.tables.devices import WantedLimits, pair_device
 from fofa.recipes import RECIPES
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -32,9 +29,9 @@ def texts(figure: Figure) -> set[str]:
 
 
 def tradeoff(collection: Collection, *recipes: str) -> Figure | None:
-    (setting,) = collection.settings
-    sources = [s for s in collection.of_setting(setting) if s.table.recipe in recipes]
-    return tradeoff_figure("figure4", setting, sources)
+    (results,) = collection.results
+    chosen = [source for source in results.sources if source.table.recipe in recipes]
+    return tradeoff_figure("figure4", SettingResults.of(results.setting, chosen))
 
 
 def test_figure_4_shows_243_subnets_of_both_in_the_papers_colours(collection: Collection) -> None:
@@ -66,11 +63,10 @@ def test_figure_1_is_drawn_from_the_recipes() -> None:
 
 
 def test_fronts_of_every_recipe_with_their_device(collection: Collection) -> None:
-    (setting,) = collection.settings
-    sources = collection.of_setting(setting)
+    (results,) = collection.results
     (lut,) = collection.of_device("a100")
-    figure = pareto_figure("p", setting, sources, pair_device(lut, sources, Constraints()))
-    assert {paper.label(s.table.recipe) for s in sources} <= texts(figure)
+    figure = pareto_figure("p", results, pair_device(lut, results, WantedLimits()))
+    assert {paper.label(s.table.recipe) for s in results.sources} <= texts(figure)
     assert "NVIDIA A100 (estimated)" in figure.title
     assert any("ESTIMATED" in sentence for sentence in figure.caption)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bench.gate.baseline import Baseline, Tolerance, make_baseline
 from bench.gate.compare import compare
 from bench.tables.collect import AccuracySource, Collection, LutSource
-from bench.tables.limits import Constraints
+from bench.tables.devices import WantedLimits
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
 from fofa.latency import Lut
@@ -44,7 +44,7 @@ def collection(
 
 @pytest.fixture(scope="module")
 def baseline(collection: Collection) -> Baseline:
-    return make_baseline(collection, Constraints(), Tolerance(accuracy_points=0.5))[0]
+    return make_baseline(collection, WantedLimits(), Tolerance(accuracy_points=0.5))[0]
 
 
 def paths_in(value: Any, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

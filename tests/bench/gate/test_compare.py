@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.gate.baseline import Baseline, Tolerance, make_baseline
-from bench.gate.compare import Outcome, Status, compare, exit_code, latency_allowance
+from bench.gate.compare import LimitComparison, Status, compare, exit_code, latency_allowance
 from bench.tables.collect import AccuracySource, Collection, LutSource
-from bench.tables.limits import Constraints
+from bench.tables.devices import WantedLimits
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
 from fofa.latency import Lut
@@ -45,14 +45,16 @@ def lut(make_lut: Callable[..., Lut]) -> Lut:
 
 @pytest.fixture(scope="module")
 def baseline(lut: Lut, table: AccuracyTable) -> Baseline:
-    made, notes = make_baseline(collection_of(lut, table), Constraints(), Tolerance())
+    made, notes = make_baseline(collection_of(lut, table), WantedLimits(), Tolerance())
     assert notes == []
     return made
 
 
-def check(baseline: Baseline, lut: Lut, *tables: AccuracyTable) -> tuple[int, list[Outcome]]:
-    outcomes = compare(baseline, collection_of(lut, *tables))
-    return exit_code(outcomes), outcomes
+def check(
+    baseline: Baseline, lut: Lut, *tables: AccuracyTable
+) -> tuple[int, list[LimitComparison]]:
+    comparisons = compare(baseline, collection_of(lut, *tables))
+    return exit_code(comparisons), comparisons
 
 
 def changed(table: AccuracyTable, name: str, points: float) -> AccuracyTable:
@@ -73,20 +75,20 @@ def with_noise(lut: Lut, draw: Callable[[], float]) -> Lut:
 
 
 def test_unchanged_input_holds(baseline: Baseline, lut: Lut, table: AccuracyTable) -> None:
-    code, outcomes = check(baseline, lut, table)
+    code, comparisons = check(baseline, lut, table)
     assert code == 0
-    assert len(outcomes) == 4
-    assert {outcome.status for outcome in outcomes} == {Status.HELD}
-    assert [o.new_architecture for o in outcomes] == [o.old.architecture for o in outcomes]
+    assert len(comparisons) == 4
+    assert {comparison.status for comparison in comparisons} == {Status.HELD}
+    assert [o.new_architecture for o in comparisons] == [o.old.architecture for o in comparisons]
 
 
 def test_a_chosen_architecture_that_lost_a_point_is_named(
     baseline: Baseline, lut: Lut, table: AccuracyTable
 ) -> None:
     for record in baseline.results[0].limits:
-        code, outcomes = check(baseline, lut, changed(table, record.architecture, -1))
+        code, comparisons = check(baseline, lut, changed(table, record.architecture, -1))
         assert code == 1
-        (found,) = [o for o in outcomes if o.old.limit_ms == record.limit_ms]
+        (found,) = [o for o in comparisons if o.old.limit_ms == record.limit_ms]
         assert found.status is Status.REGRESSED
         assert (found.device, found.old) == ("epyc7763", record)
         assert any(
@@ -101,9 +103,9 @@ def test_losses_within_the_tolerance_hold(
     baseline: Baseline, lut: Lut, table: AccuracyTable, points: float
 ) -> None:
     name = baseline.results[0].limits[0].architecture
-    code, outcomes = check(baseline, lut, changed(table, name, points))
+    code, comparisons = check(baseline, lut, changed(table, name, points))
     assert code == 0
-    assert outcomes[0].improved == (points > 0.2 + 1e-9)
+    assert comparisons[0].improved == (points > 0.2 + 1e-9)
 
 
 @REUSED
@@ -120,9 +122,11 @@ def test_losses_beyond_the_tolerance_regress(
 def test_a_slower_device_regresses(
     baseline: Baseline, lut: Lut, table: AccuracyTable, factor: float
 ) -> None:
-    code, outcomes = check(baseline, with_noise(lut, lambda: factor), table)
+    code, comparisons = check(baseline, with_noise(lut, lambda: factor), table)
     assert code == 1
-    assert all(any("latency of" in reason for reason in outcome.reasons) for outcome in outcomes)
+    assert all(
+        any("latency of" in reason for reason in comparison.reasons) for comparison in comparisons
+    )
 
 
 @REUSED
@@ -131,10 +135,10 @@ def test_noise_within_the_tables_own_error_holds(
     make_lut: Callable[..., Lut], table: AccuracyTable, seed: int
 ) -> None:
     noisy = make_lut("epyc7763", resolutions=(128, 160), mape=6.0)
-    made, _ = make_baseline(collection_of(noisy, table), Constraints(), Tolerance())
+    made, _ = make_baseline(collection_of(noisy, table), WantedLimits(), Tolerance())
     noise = random.Random(seed)
-    code, outcomes = check(made, with_noise(noisy, lambda: noise.uniform(0.94, 1.06)), table)
-    assert code == 0, outcomes
+    code, comparisons = check(made, with_noise(noisy, lambda: noise.uniform(0.94, 1.06)), table)
+    assert code == 0, comparisons
 
 
 def test_a_limit_at_a_latency_holds_without_any_tolerance(
@@ -142,12 +146,12 @@ def test_a_limit_at_a_latency_holds_without_any_tolerance(
 ) -> None:
     estimated = make_lut("epyc7763", resolutions=(128, 160), method="estimated")
     fastest = pair(estimated, table).latency_ms.min()
-    limit = Constraints("given", (float(fastest) * (1 - 1e-12),))
+    limit = WantedLimits("given", (float(fastest) * (1 - 1e-12),))
     none = Tolerance(accuracy_points=0, latency_percent=0)
     made, _ = make_baseline(collection_of(estimated, table), limit, none)
-    code, (outcome,) = check(made, estimated, table)
-    assert code == 0, outcome
-    assert outcome.new_architecture == outcome.old.architecture
+    code, (comparison,) = check(made, estimated, table)
+    assert code == 0, comparison
+    assert comparison.new_architecture == comparison.old.architecture
 
 
 def test_twenty_percent_slower_is_beyond_a_good_tables_error(
@@ -184,9 +188,9 @@ def test_another_device_or_an_unstable_one_is_not_compared(
     reason: str,
 ) -> None:
     other = make_lut(**{"device": "epyc7763", "resolutions": (128, 160)} | fields)
-    code, outcomes = check(baseline, other, table)
+    code, comparisons = check(baseline, other, table)
     assert code == 2
-    assert all(reason in outcome.reasons[0] for outcome in outcomes)
+    assert all(reason in comparison.reasons[0] for comparison in comparisons)
 
 
 def test_other_data_and_missing_tables_are_not_compared(
@@ -196,17 +200,17 @@ def test_other_data_and_missing_tables_are_not_compared(
     make_accuracy: Callable[..., AccuracyTable],
 ) -> None:
     shapes = make_accuracy("fofa-n3", resolutions=(32, 40), dataset="shapes")
-    code, outcomes = check(baseline, lut, shapes)
+    code, comparisons = check(baseline, lut, shapes)
     assert code == 2
-    assert "dataset was cifar10, is shapes" in outcomes[0].reasons[0]
-    code, outcomes = check(baseline, lut)
+    assert "dataset was cifar10, is shapes" in comparisons[0].reasons[0]
+    code, comparisons = check(baseline, lut)
     assert code == 2
-    assert "no accuracy table of fofa-n3 seed 0" in outcomes[0].reasons[0]
+    assert "no accuracy table of fofa-n3 seed 0" in comparisons[0].reasons[0]
     name = baseline.results[0].limits[0].architecture
     rows = [row for row in table.architectures if row.name != name]
-    code, outcomes = check(baseline, lut, table.model_copy(update={"architectures": rows}))
+    code, comparisons = check(baseline, lut, table.model_copy(update={"architectures": rows}))
     assert code == 2
-    assert f"no {name}" in outcomes[0].reasons[0]
+    assert f"no {name}" in comparisons[0].reasons[0]
 
 
 def test_a_regression_weighs_more_than_what_was_not_compared(
@@ -221,10 +225,10 @@ def test_a_regression_weighs_more_than_what_was_not_compared(
 def test_nothing_that_fits_any_more_is_a_regression(
     baseline: Baseline, lut: Lut, table: AccuracyTable
 ) -> None:
-    code, outcomes = check(baseline, with_noise(lut, lambda: 100.0), table)
+    code, comparisons = check(baseline, with_noise(lut, lambda: 100.0), table)
     assert code == 1
-    assert "no architecture fits" in outcomes[0].reasons[0]
-    assert outcomes[0].new_top1 is None
+    assert "no architecture fits" in comparisons[0].reasons[0]
+    assert comparisons[0].new_top1 is None
 
 
 def test_two_tables_of_one_device_are_ambiguous(
@@ -232,9 +236,9 @@ def test_two_tables_of_one_device_are_ambiguous(
 ) -> None:
     one = collection_of(lut, table)
     both = Collection(one.accuracy, one.luts * 2, one.accuracy_dir, one.luts_dir)
-    outcomes = compare(baseline, both)
-    assert exit_code(outcomes) == 2
-    assert "several latency tables" in outcomes[0].reasons[0]
+    comparisons = compare(baseline, both)
+    assert exit_code(comparisons) == 2
+    assert "several latency tables" in comparisons[0].reasons[0]
 
 
 def test_an_unstable_measurement_makes_no_baseline(
@@ -242,4 +246,4 @@ def test_an_unstable_measurement_makes_no_baseline(
 ) -> None:
     unstable = make_lut(resolutions=(128, 160), stable=False)
     with pytest.raises(UserError, match=r"nothing to record.*unstable"):
-        make_baseline(collection_of(unstable, table), Constraints(), Tolerance())
+        make_baseline(collection_of(unstable, table), WantedLimits(), Tolerance())

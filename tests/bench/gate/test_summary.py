@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from bench.gate.baseline import LimitRecord
-from bench.gate.compare import Outcome, Status
+from bench.gate.compare import LimitComparison, Status
 from bench.gate.summary import (
     complaints,
     github_annotations,
@@ -19,9 +19,9 @@ from bench.gate.summary import (
 OLD = LimitRecord(limit_ms=15, architecture="22222@160", top1=70, latency_ms=14.5)
 
 
-def outcome(status: Status, *reasons: str, device: str = "note10") -> Outcome:
+def comparison(status: Status, *reasons: str, device: str = "note10") -> LimitComparison:
     held = status is Status.HELD
-    return Outcome(
+    return LimitComparison(
         device=device,
         recipe="fofa-n3",
         seed=0,
@@ -36,37 +36,37 @@ def outcome(status: Status, *reasons: str, device: str = "note10") -> Outcome:
 
 
 @pytest.fixture
-def outcomes() -> list[Outcome]:
+def comparisons() -> list[LimitComparison]:
     return [
-        outcome(Status.HELD),
-        outcome(Status.INCOMPARABLE, "unstable | <b>", device="a100"),
-        outcome(Status.INCOMPARABLE, "unstable | <b>", device="a100"),
-        outcome(Status.REGRESSED, "was 70.00, is 69.00; 5% & <more>"),
+        comparison(Status.HELD),
+        comparison(Status.INCOMPARABLE, "unstable | <b>", device="a100"),
+        comparison(Status.INCOMPARABLE, "unstable | <b>", device="a100"),
+        comparison(Status.REGRESSED, "was 70.00, is 69.00; 5% & <more>"),
     ]
 
 
-def test_the_verdict_counts(outcomes: list[Outcome]) -> None:
-    assert verdict(outcomes) == (
+def test_the_verdict_counts(comparisons: list[LimitComparison]) -> None:
+    assert verdict(comparisons) == (
         "4 limits: 1 held, 1 regressed, 2 not compared (1 improved: update the baseline to keep it)"
     )
 
 
-def test_complaints_are_said_once_regressions_first(outcomes: list[Outcome]) -> None:
-    assert complaints(outcomes) == [
+def test_complaints_are_said_once_regressions_first(comparisons: list[LimitComparison]) -> None:
+    assert complaints(comparisons) == [
         "regressed: note10, fofa-n3 seed 0, 15 ms: was 70.00, is 69.00; 5% & <more>",
         "not compared: a100, fofa-n3 seed 0: unstable | <b>",
     ]
 
 
-def test_markdown_has_a_full_line_for_each_limit(outcomes: list[Outcome]) -> None:
-    lines = [line for line in markdown_summary(outcomes).splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(outcomes)
+def test_markdown_has_a_full_line_for_each_limit(comparisons: list[LimitComparison]) -> None:
+    lines = [line for line in markdown_summary(comparisons).splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(comparisons)
     assert {line.count("|") for line in lines} == {7}
-    assert "<b>" not in markdown_summary(outcomes)
+    assert "<b>" not in markdown_summary(comparisons)
 
 
-def test_junit_is_valid_and_tells_failures_from_errors(outcomes: list[Outcome]) -> None:
-    root = ElementTree.fromstring(junit_xml(outcomes))
+def test_junit_is_valid_and_tells_failures_from_errors(comparisons: list[LimitComparison]) -> None:
+    root = ElementTree.fromstring(junit_xml(comparisons))
     assert root.attrib == {"name": "fofa-bench", "tests": "4", "failures": "1", "errors": "2"}
     assert [suite.get("name") for suite in root] == ["a100", "note10"]
     (failure,) = root.iter("failure")
@@ -74,10 +74,10 @@ def test_junit_is_valid_and_tells_failures_from_errors(outcomes: list[Outcome]) 
     assert len(list(root.iter("testcase"))) == 4
 
 
-def test_annotations_are_escaped_and_few(outcomes: list[Outcome]) -> None:
-    lines = github_annotations(outcomes)
+def test_annotations_are_escaped_and_few(comparisons: list[LimitComparison]) -> None:
+    lines = github_annotations(comparisons)
     assert lines[0].startswith("::error title=fofa-bench::regressed: note10")
     assert "5%25 & <more>" in lines[0]
     assert lines[1].startswith("::warning ")
-    many = [outcome(Status.REGRESSED, f"reason {number}") for number in range(30)]
+    many = [comparison(Status.REGRESSED, f"reason {number}") for number in range(30)]
     assert len(github_annotations(many)) == 10

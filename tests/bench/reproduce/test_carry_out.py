@@ -14,18 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
 
+from bench.commands.reproduce import app as reproduce_app
 from bench.reproduce.carry_out import carry_out
 from bench.reproduce.plan import (
+    EvaluateOptions,
     Job,
+    PassedOn,
     Study,
+    TrainOptions,
     checked_preset,
     parse_recipes,
     parse_seeds,
-    progress_of,
+    state_of,
 )
 from fofa.accuracy import AccuracyTable
+from fofa.commands.evaluate import app as evaluate_app
+from fofa.commands.train import app as train_app
 from fofa.errors import UserError
 
 EXPECTED = [
@@ -87,7 +94,7 @@ def test_a_table_of_another_training_is_made_anew(study: Study, commands: Any) -
     data["training"]["epochs"] += 1
     path.write_text(json.dumps(data))
     job = next(study.jobs())
-    assert progress_of(job).evaluation == f"to do, replaces {path}"
+    assert state_of(job).evaluation == f"to do, replaces {path}"
     commands.calls.clear()
     run(study, commands)
     assert commands.calls == [("evaluate", "ofa")]
@@ -95,8 +102,8 @@ def test_a_table_of_another_training_is_made_anew(study: Study, commands: Any) -
 
 def test_other_settings_are_not_taken_for_done(study: Study, commands: Any) -> None:
     run(study, commands)
-    other = dataclasses.replace(study, epoch_scale=0.5)
-    state = progress_of(next(other.jobs()))
+    other = dataclasses.replace(study, train=TrainOptions(epoch_scale=0.5))
+    state = state_of(next(other.jobs()))
     assert not state.trained
     assert state.training == "other settings: epoch_scale is 0.1 there and 0.5 here"
 
@@ -106,19 +113,20 @@ def test_an_evaluation_of_fewer_images_is_not_taken_for_a_whole_one(
 ) -> None:
     run(study, commands)  # evaluates on all 10,000 images of the test set, 2,000 to calibrate
     job = next(study.jobs())
-    assert progress_of(job).evaluated
-    for fields in ({"limit": 1000}, {"calibration_images": 500}):
-        other = dataclasses.replace(study, **fields)
-        state = progress_of(next(other.jobs()))
+    assert state_of(job).evaluated
+    for options in (EvaluateOptions(limit=1000), EvaluateOptions(calibration_images=500)):
+        other = dataclasses.replace(study, evaluate=options)
+        state = state_of(next(other.jobs()))
         assert state.trained
         assert not state.evaluated
-    more_than_there_are = dataclasses.replace(study, limit=20_000)
-    assert progress_of(next(more_than_there_are.jobs())).evaluated
+    more_than_there_are = dataclasses.replace(study, evaluate=EvaluateOptions(limit=20_000))
+    assert state_of(next(more_than_there_are.jobs())).evaluated
     limited = AccuracyTable.read(job.table).model_copy()
     evaluation = limited.evaluation.model_copy(update={"test_images": 1000})
     limited.model_copy(update={"evaluation": evaluation}).write(job.table)
-    assert not progress_of(job).evaluated
-    assert progress_of(next(dataclasses.replace(study, limit=1000).jobs())).evaluated
+    assert not state_of(job).evaluated
+    limited_study = dataclasses.replace(study, evaluate=EvaluateOptions(limit=1000))
+    assert state_of(next(limited_study.jobs())).evaluated
 
 
 def test_damaged_products_are_named(study: Study, commands: Any) -> None:
@@ -129,7 +137,8 @@ def test_damaged_products_are_named(study: Study, commands: Any) -> None:
 
 
 def test_arguments_are_passed_on(study: Study) -> None:
-    job = Job(dataclasses.replace(study, train_fraction=0.1, download=True), "ofa", 3)
+    train = TrainOptions(train_fraction=0.1, download=True)
+    job = Job(dataclasses.replace(study, train=train), "ofa", 3)
     arguments = job.train_arguments()
     assert arguments[-1] == "--download"
     options = dict(zip(arguments[:-1:2], arguments[1:-1:2], strict=True))
@@ -141,7 +150,8 @@ def test_arguments_are_passed_on(study: Study) -> None:
         "--train-fraction": "0.1",
         "--device": "auto",
     }
-    job = Job(dataclasses.replace(study, limit=1000, calibration_images=500), "ofa", 3)
+    evaluate = EvaluateOptions(limit=1000, calibration_images=500)
+    job = Job(dataclasses.replace(study, evaluate=evaluate), "ofa", 3)
     run, *words = job.evaluate_arguments()
     assert run == str(job.run)
     assert dict(zip(words[::2], words[1::2], strict=True)) == {
@@ -150,6 +160,20 @@ def test_arguments_are_passed_on(study: Study) -> None:
         "--limit": "1000",
         "--calibration-images": "500",
     }
+
+
+@pytest.mark.parametrize(
+    ("options", "program"), [(TrainOptions, train_app), (EvaluateOptions, evaluate_app)]
+)
+def test_what_is_passed_on_is_an_option_here_and_of_the_step(
+    options: type[PassedOn], program: typer.Typer
+) -> None:
+    known = [
+        {parameter.name for parameter in typer.main.get_command(app).params}
+        for app in (reproduce_app, program)
+    ]
+    for name in options.model_fields:
+        assert all(name in names for names in known), name
 
 
 def test_choices_are_checked() -> None:

@@ -19,9 +19,8 @@ def read(folder: Path, **named: list[Path]) -> Collection:
 
 def test_folders_are_read_in_the_papers_order(shared_project: Path) -> None:
     collection = read(shared_project)
-    (setting,) = collection.settings
-    sources = collection.of_setting(setting)
-    assert [source.identity for source in sources] == [
+    (results,) = collection.results
+    assert [source.identity for source in results.sources] == [
         ("ofa", 0),
         ("compofa", 0),
         ("fofa-n3", 0),
@@ -61,11 +60,11 @@ def test_other_data_is_another_setting(
     path = tmp_path / "shapes.json"
     make_accuracy("ofa", dataset="shapes", preset=None).write(path)
     collection = read(shared_project, accuracy=[path])
-    assert [setting.name for setting in collection.settings] == [
+    assert [results.setting.name for results in collection.results] == [
         "cifar10, preset cifar10-small",
         "shapes",
     ]
-    assert len(collection.of_setting(collection.settings[1])) == 1
+    assert len(collection.results[1].sources) == 1
 
 
 def test_side_files_are_passed_over_and_damaged_ones_are_not(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.tables.collect import AccuracySource
+from bench.tables.collect import AccuracySource, SettingResults
 from bench.tables.cost import cost_table, training_cost
-from bench.tables.model import Row, Table
+from bench.tables.model import MethodRow, Table
 from fofa.accuracy import AccuracyTable, ArchitectureAccuracy, TrainingRecord
 
 
@@ -18,10 +18,10 @@ def table_of(*tables: AccuracyTable) -> Table:
         AccuracySource(Path(f"{table.recipe}-{table.training.seed}.json"), table)
         for table in tables
     ]
-    return cost_table("table2", "Table 2", sources[0].setting, sources)
+    return cost_table("table2", "Table 2", SettingResults.of(sources[0].setting, sources))
 
 
-def row_of(table: Table, recipe: str) -> Row:
+def row_of(table: Table, recipe: str) -> MethodRow:
     (row,) = [row for row in table.rows if row.recipe == recipe]
     return row
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.tables.collect import AccuracySource, LutSource
-from bench.tables.latency import PairedDevice, latency_table, meaningless, pair_device
-from bench.tables.limits import Constraints, Limits
+from bench.tables.collect import AccuracySource, LutSource, SettingResults
+from bench.tables.devices import Limits, PairedDevice, WantedLimits, pair_device
+from bench.tables.latency import latency_table, meaningless
 from bench.tables.model import Table
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
@@ -22,12 +22,13 @@ def source_of(table: AccuracyTable, name: str | None = None) -> AccuracySource:
 
 
 def table_of(
-    lut: Lut, tables: Sequence[AccuracyTable], constraints: Constraints | None = None
+    lut: Lut, tables: Sequence[AccuracyTable], wanted: WantedLimits | None = None
 ) -> tuple[Table, PairedDevice]:
     sources = [source_of(t, f"{t.recipe}-seed{t.training.seed}") for t in tables]
     source = LutSource(Path("device.json"), lut)
-    device = pair_device(source, sources, constraints or Constraints())
-    return latency_table("table5", "Table 5", sources[0].setting, sources, [device]), device
+    results = SettingResults.of(sources[0].setting, sources)
+    device = pair_device(source, results, wanted or WantedLimits())
+    return latency_table("table5", "Table 5", results, [device]), device
 
 
 def test_each_cell_is_the_true_optimum(
@@ -69,8 +70,8 @@ def test_missing_recipes_keep_their_row_with_the_papers_numbers(
 def test_limits_that_select_nothing_say_so(
     make_lut: Callable[..., Lut], make_accuracy: Callable[..., AccuracyTable]
 ) -> None:
-    constraints = Constraints("given", (0.001, 5.0, 1e6))
-    table, _ = table_of(make_lut(), [make_accuracy("fofa-n3")], constraints)
+    wanted = WantedLimits("given", (0.001, 5.0, 1e6))
+    table, _ = table_of(make_lut(), [make_accuracy("fofa-n3")], wanted)
     (row,) = [row for row in table.rows if row.recipe == "fofa-n3"]
     none, some, every = row.cells[1:]
     assert none.value is None
@@ -105,7 +106,9 @@ def test_matched_columns_stand_beside_the_papers_of_the_same_rank(
         "28 ms",
         "31 ms",
     ]
-    given_table, _ = table_of(make_lut(), [make_accuracy("ofa")], Constraints("given", (3.0, 25.0)))
+    given_table, _ = table_of(
+        make_lut(), [make_accuracy("ofa")], WantedLimits("given", (3.0, 25.0))
+    )
     assert [cell.paper for cell in given_table.rows[0].cells[1:]] == [None, 74.92]
 
 
@@ -163,7 +166,8 @@ def test_a_matched_limit_stands_by_its_rank_even_if_it_equals_another_of_the_pap
         device.candidates,
     )
     sources = [source_of(ofa, "ofa-seed0")]
-    table = latency_table("table5", "Table 5", sources[0].setting, sources, [exact])
+    results = SettingResults.of(sources[0].setting, sources)
+    table = latency_table("table5", "Table 5", results, [exact])
     assert [cell.paper for cell in table.rows[0].cells[1:]] == [74.34, 74.92, 74.92, 76.05]
 
 

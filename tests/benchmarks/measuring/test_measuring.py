@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measuring import simulated, tables
-from benchmarks.measuring.finding import HEADER
+from benchmarks.measuring import HEADER, simulated, tables
 from fofa.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -1,4 +1,4 @@
-"""Latency limits: parsing, defaults, and matched limits as shares of the space."""
+"""Devices and their limits: parsing, defaults, and matched limits as shares of the space."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.tables.limits import (
+from bench.tables.collect import LutSource
+from bench.tables.devices import (
     MATCHED_SHARES,
     NOTE10_SPACE_SIZE,
     NOTE10_WITHIN,
-    Constraints,
-    default_origin,
+    WantedLimits,
     limits_for,
     matched_limits,
-    parse_constraints,
+    parse_limits,
 )
 from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.space import SearchSpace
 
 LATENCIES = st.lists(st.floats(1e-3, 1e5), min_size=1, max_size=300)
+
+
+def source_of(lut: Lut) -> LutSource:
+    return LutSource(Path("device.json"), lut)
 
 
 @given(LATENCIES)
@@ -61,21 +65,21 @@ def test_shares_are_those_of_the_note10_table() -> None:
 )
 def test_wrong_constraints_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="expected paper, matched, or limits"):
-        parse_constraints(text)
+        parse_limits(text)
 
 
 @given(st.text(max_size=20))
 def test_any_text_is_limits_or_refused(text: str) -> None:
     try:
-        found = parse_constraints(text)
+        found = parse_limits(text)
     except UserError:
         return
     assert all(0 < value < 1e9 for value in found.values_ms)
 
 
 def test_lists_are_sorted_and_freed_of_doubles() -> None:
-    assert parse_constraints("20, 15,20").values_ms == (15.0, 20.0)
-    assert parse_constraints(None) == Constraints(None)
+    assert parse_limits("20, 15,20").values_ms == (15.0, 20.0)
+    assert parse_limits(None) == WantedLimits(None)
 
 
 @pytest.mark.parametrize(
@@ -95,14 +99,15 @@ def test_the_papers_limits_are_kept_for_its_own_hardware(
     matches: bool | None,
     expected: str,
 ) -> None:
-    lut = make_lut(device, method=method, matches=matches)
-    assert default_origin(lut) == expected
+    source = source_of(make_lut(device, method=method, matches=matches))
+    assert limits_for(source, [1.0, 2.0, 3.0, 4.0], WantedLimits()).origin == expected
 
 
 def test_paper_limits_asked_for_elsewhere_become_matched(make_lut: Callable[..., Lut]) -> None:
     latencies = [1.0, 2.0, 3.0, 4.0]
-    epyc = limits_for(make_lut("epyc7763"), latencies, Constraints("paper"))
+    epyc = limits_for(source_of(make_lut("epyc7763")), latencies, WantedLimits("paper"))
     assert (epyc.origin, epyc.values_ms) == ("paper", (22, 25, 28, 31))
-    assert limits_for(make_lut("cpu"), latencies, Constraints("paper")).origin == "matched"
-    given_ones = limits_for(make_lut("cpu"), latencies, Constraints("given", (7.0,)))
+    cpu = source_of(make_lut("cpu"))
+    assert limits_for(cpu, latencies, WantedLimits("paper")).origin == "matched"
+    given_ones = limits_for(cpu, latencies, WantedLimits("given", (7.0,)))
     assert given_ones.values_ms == (7.0,)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from bench.tables import paper
-from bench.tables.collect import AccuracySource, Setting
-from bench.tables.limits import MATCHED_SHARES, Limits
+from bench.tables.collect import AccuracySource, LutSource, Setting, SettingResults
+from fofa.accuracy import AccuracyTable
 from fofa.latency import Lut
 
 MANY_SIZES = 6
@@ -43,23 +42,9 @@ def sizes_text(resolutions: Sequence[int]) -> str:
     return f"{len(resolutions)} sizes from {min(resolutions)} to {max(resolutions)} px"
 
 
-def device_title(lut: Lut) -> str:
-    """What a device is called in headings, and how its latencies were obtained.
-
-    A measured table is called after its hardware, unless that is known to be the paper's.
-    """
-    known = paper.device(lut.device.requested)
-    name = known.title if known else lut.device.requested
-    if lut.method == "measured" and not (known and lut.device.matches):
-        hardware = lut.device.hardware or "other hardware"
-        return f"{hardware} (measured as {lut.device.requested})"
-    return f"{name} ({lut.method})"
-
-
-def latency_sentences(lut: Lut) -> list[str]:
+def latency_sentences(source: LutSource) -> list[str]:
     """Where the latencies of a table come from, and how far they can be trusted."""
-    known = paper.device(lut.device.requested)
-    name = known.title if known else lut.device.requested
+    lut, name = source.lut, source.device_name
     how = protocol_text(lut)
     if lut.method == "published":
         sentences = [
@@ -73,15 +58,11 @@ def latency_sentences(lut: Lut) -> list[str]:
         ]
     else:
         hardware = lut.device.hardware or "hardware that the table does not name"
-        sentences = [f"Latency of {lut.device.requested}: measured on {hardware}; {how}."]
+        sentences = [f"Latency of {source.device}: measured on {hardware}; {how}."]
         if lut.device.matches is False:
-            sentences.append(
-                f"That is not the hardware that {lut.device.requested} stands for ({name})."
-            )
-        elif known and lut.device.matches is None:
-            sentences.append(
-                f"Nothing says that this is what {lut.device.requested} stands for ({name})."
-            )
+            sentences.append(f"That is not the hardware that {source.device} stands for ({name}).")
+        elif source.paper_device and lut.device.matches is None:
+            sentences.append(f"Nothing says that this is what {source.device} stands for ({name}).")
     return sentences + _error_sentences(lut)
 
 
@@ -99,22 +80,6 @@ def _error_sentences(lut: Lut) -> list[str]:
     return sentences
 
 
-def limit_sentence(limits: Limits, *, beside_paper: bool) -> str:
-    """Where a device's limits come from; `beside_paper`: the paper's columns stand beside them."""
-    match limits.origin:
-        case "paper":
-            return "Limits: the paper's."
-        case "given":
-            return "Limits: as given."
-        case "matched":
-            shares = ", ".join(f"{100 * share:.1f}" for share in MATCHED_SHARES)
-            beside = "; each is set beside the paper's limit of the same rank"
-            return (
-                f"Limits: matched, they let through {shares}% of the architectures, the shares "
-                f"that 15, 20, 25 and 30 ms have on the Note10{beside if beside_paper else ''}."
-            )
-
-
 def accuracy_sentence(setting: Setting, sources: Sequence[AccuracySource]) -> str:
     """On which data accuracy was measured, after which training."""
     tables = [source.table for source in sources]
@@ -130,7 +95,7 @@ def accuracy_sentence(setting: Setting, sources: Sequence[AccuracySource]) -> st
     )
 
 
-def _scale_text(tables: Sequence[Any]) -> str:
+def _scale_text(tables: Sequence[AccuracyTable]) -> str:
     scales = sorted({table.training.epoch_scale for table in tables if table.training.epoch_scale})
     if not scales:
         return ""
@@ -140,16 +105,20 @@ def _scale_text(tables: Sequence[Any]) -> str:
     return f", epochs scaled DIFFERENTLY ({listed}), so that rows are not comparable"
 
 
-def _joined(values: Any) -> str:
+def _joined(values: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(values))
 
 
-def seed_sentence(num_seeds: dict[str, int]) -> str | None:
-    """What ± means, for the recipes that were trained more than once."""
-    several = [f"{label} {count}" for label, count in num_seeds.items() if count > 1]
+def seed_sentences(results: SettingResults) -> list[str]:
+    """What ± means, for the recipes that were trained more than once; nothing where none was."""
+    several = [
+        f"{paper.label(recipe)} {len(sources)}"
+        for recipe, sources in results.by_recipe.items()
+        if len(sources) > 1
+    ]
     if not several:
-        return None
-    return (
+        return []
+    return [
         f"Mean ± sample standard deviation over seeds ({', '.join(several)}); rows without ± are "
         "of one seed. The architecture shown is the first seed's."
-    )
+    ]

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.reports import captions
 from bench.tables import paper
 from bench.tables.collect import (
-    AccuracySource,
     Collection,
     LutSource,
     Setting,
+    SettingResults,
     require_accuracy,
     slug,
 )
 from bench.tables.cost import cost_table
-from bench.tables.latency import PairedDevice, latency_table, pair_device
-from bench.tables.limits import Constraints
+from bench.tables.devices import PairedDevice, WantedLimits, pair_device
+from bench.tables.latency import latency_table
 from bench.tables.model import Table
 from fofa.errors import UserError
 
@@ -87,7 +86,7 @@ def build(
     *,
     tables: Sequence[str],
     figures: Sequence[str],
-    constraints: Constraints,
+    limits: WantedLimits,
 ) -> Report:
     """The tables and figures called `tables` and `figures`, for every setting of the accuracies.
 
@@ -104,18 +103,18 @@ def build(
         if name == COST_TABLE:
             _add_cost_tables(report)
     if "1" in figures:
-        from bench.figures.schedules import schedules_figure
+        from bench.figures.charts import schedules_figure
 
         report.sections.append(Section(None, (schedules_figure("figure1"),)))
     for name in tables:
         if name == OTHER_TABLES:
             for source in collection.other_luts():
-                _add_latency_tables(report, name, [source], constraints)
+                _add_latency_tables(report, name, [source], limits)
         elif name != COST_TABLE:
-            _add_latency_tables(report, name, _luts_of_table(report, int(name)), constraints)
+            _add_latency_tables(report, name, _luts_of_table(report, int(name)), limits)
     if OTHER_TABLES not in tables:
         for source in named:
-            _add_latency_tables(report, OTHER_TABLES, [source], constraints)
+            _add_latency_tables(report, OTHER_TABLES, [source], limits)
     if "4" in figures:
         _add_tradeoffs(report)
     return report
@@ -123,7 +122,7 @@ def build(
 
 def _suffix(report: Report, setting: Setting) -> tuple[str, str]:
     """What tells a setting's tables from those of the others: for names and for titles."""
-    settings = report.collection.settings
+    settings = [results.setting for results in report.collection.results]
     if len(settings) == 1:
         return "", ""
     short = slug(setting.preset or setting.dataset)
@@ -133,10 +132,9 @@ def _suffix(report: Report, setting: Setting) -> tuple[str, str]:
 
 
 def _add_cost_tables(report: Report) -> None:
-    for setting in report.collection.settings:
-        name, title = _suffix(report, setting)
-        sources = report.collection.of_setting(setting)
-        table = cost_table(f"table2{name}", TITLES[COST_TABLE] + title, setting, sources)
+    for results in report.collection.results:
+        name, title = _suffix(report, results.setting)
+        table = cost_table(f"table2{name}", TITLES[COST_TABLE] + title, results)
         report.sections.append(Section(table))
 
 
@@ -162,7 +160,7 @@ def _hint(report: Report, entry: paper.PaperDevice) -> str:
 
 
 def _add_latency_tables(
-    report: Report, name: str, luts: Sequence[LutSource], constraints: Constraints
+    report: Report, name: str, luts: Sequence[LutSource], limits: WantedLimits
 ) -> None:
     """One table per setting that fits any of the devices, each with its Pareto fronts."""
     missing = []
@@ -175,12 +173,11 @@ def _add_latency_tables(
         ]
     problems: list[str] = []
     added = False
-    for setting in report.collection.settings:
-        sources = report.collection.of_setting(setting)
-        devices, faults = _pair_all(luts, sources, constraints)
+    for results in report.collection.results:
+        devices, faults = _pair_all(luts, results, limits)
         problems += faults
         if devices:
-            _add_table(report, name, setting, sources, devices, [*missing, *faults])
+            _add_table(report, name, results, devices, [*missing, *faults])
             added = True
     if not added:
         raise UserError(problems[0])
@@ -188,16 +185,16 @@ def _add_latency_tables(
 
 
 def _pair_all(
-    luts: Sequence[LutSource], sources: Sequence[AccuracySource], constraints: Constraints
+    luts: Sequence[LutSource], results: SettingResults, limits: WantedLimits
 ) -> tuple[list[PairedDevice], list[str]]:
     devices, problems = [], []
-    titles = Counter(captions.device_title(source.lut) for source in luts)
+    titles = Counter(source.title for source in luts)
     for source in luts:
-        title = captions.device_title(source.lut)
+        title = source.title
         if titles[title] > 1:
             title += f", {source.path.stem}"
         try:
-            devices.append(pair_device(source, sources, constraints, title))
+            devices.append(pair_device(source, results, limits, title))
         except UserError as error:
             problems.append(str(error))
     return devices, problems
@@ -206,36 +203,35 @@ def _pair_all(
 def _add_table(
     report: Report,
     name: str,
-    setting: Setting,
-    sources: Sequence[AccuracySource],
+    results: SettingResults,
     devices: Sequence[PairedDevice],
     missing: Sequence[str],
 ) -> None:
-    from bench.figures.pareto import pareto_figure
+    from bench.figures.charts import pareto_figure
 
-    suffix, title_suffix = _suffix(report, setting)
+    suffix, title_suffix = _suffix(report, results.setting)
     if name == OTHER_TABLES:
         stem = slug(devices[0].source.path.stem)
         title = f"Top-1 accuracy within latency limits, {devices[0].title}{title_suffix}"
         file_name = f"table-{stem}{suffix}"
     else:
         title, file_name = TITLES[name] + title_suffix, f"table{name}{suffix}"
-    table = latency_table(file_name, title, setting, sources, devices, missing)
+    table = latency_table(file_name, title, results, devices, missing)
     fronts = tuple(
-        pareto_figure(f"pareto-{slug(device.source.path.stem)}{suffix}", setting, sources, device)
+        pareto_figure(f"pareto-{slug(device.source.path.stem)}{suffix}", results, device)
         for device in devices
     )
     report.sections.append(Section(table, fronts))
 
 
 def _add_tradeoffs(report: Report) -> None:
-    from bench.figures.tradeoff import RECIPES, tradeoff_figure
+    from bench.figures.charts import TRADEOFF_RECIPES, tradeoff_figure
 
-    for setting in report.collection.settings:
-        suffix, _ = _suffix(report, setting)
-        figure = tradeoff_figure(f"figure4{suffix}", setting, report.collection.of_setting(setting))
+    for results in report.collection.results:
+        suffix, _ = _suffix(report, results.setting)
+        figure = tradeoff_figure(f"figure4{suffix}", results)
         if figure is None:
-            wanted = " and ".join(RECIPES)
-            report.notes.append(f"Figure 4 of {setting.name}: no accuracy table of {wanted}.")
+            name, wanted = results.setting.name, " and ".join(TRADEOFF_RECIPES)
+            report.notes.append(f"Figure 4 of {name}: no accuracy table of {wanted}.")
         else:
             report.sections.append(Section(None, (figure,)))

@@ -10,17 +10,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from bench.reports.formats import latex as latex_module
-from bench.reports.formats import markdown as markdown_module
-from bench.reports.formats import text
-from bench.reports.formats.csv import FIELDS, csv
-from bench.reports.formats.latex import latex
-from bench.reports.formats.markdown import markdown
-from bench.reports.formats.screen import show
-from bench.tables.build import build
+from bench.reports import formats
+from bench.reports.build import build
+from bench.reports.formats import csv, latex, markdown, show
 from bench.tables.collect import collect
-from bench.tables.limits import Constraints
-from bench.tables.model import Cell, Choice, Column, Row, Table, mark_best
+from bench.tables.devices import WantedLimits
+from bench.tables.model import Cell, ChosenArchitecture, Column, MethodRow, Table, mark_best
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +23,7 @@ def tables(shared_project: Path) -> dict[str, Table]:
     collection = collect(
         accuracy_dir=shared_project / "reports/accuracy", luts_dir=shared_project / "luts"
     )
-    report = build(collection, tables=["2", "3", "4", "5"], figures=[], constraints=Constraints())
+    report = build(collection, tables=["2", "3", "4", "5"], figures=[], limits=WantedLimits())
     return {table.name: table for table in report.tables}
 
 
@@ -39,7 +34,7 @@ NAMES = ["table2", "table3", "table4", "table5"]
 def test_csv_is_read_back_by_pandas(tables: dict[str, Table], name: str) -> None:
     table = tables[name]
     frame = pd.read_csv(io.StringIO(csv(table)))
-    assert list(frame.columns) == list(FIELDS)
+    assert list(frame.columns) == list(formats.CSV_FIELDS)
     assert len(frame) == len(table.rows) * len(table.columns)
     cells = [cell for row in table.rows for cell in row.cells]
     assert frame["value"].tolist() == pytest.approx([cell.value for cell in cells])
@@ -87,7 +82,7 @@ def test_markdown_has_a_full_line_for_every_method(tables: dict[str, Table], nam
     for row, line in zip(table.rows, lines[2:], strict=True):
         assert line.startswith(f"| {row.method} |")
         assert line.count("**") == 2 * sum(cell.best for cell in row.cells)
-    assert all(markdown_module.escape(sentence) in markdown(table) for sentence in table.caption)
+    assert all(formats.escape_markdown(sentence) in markdown(table) for sentence in table.caption)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,7 +96,7 @@ def test_the_screen_takes_80_columns(tables: dict[str, Table], name: str) -> Non
     for row in table.rows:
         for cell in row.cells:
             for choice in cell.choices[:1]:
-                assert text.architecture_text(choice) in shown
+                assert formats.architecture_text(choice) in shown
 
 
 def test_devices_stand_side_by_side(tables: dict[str, Table]) -> None:
@@ -112,14 +107,14 @@ def test_devices_stand_side_by_side(tables: dict[str, Table]) -> None:
 
 def test_hostile_text_stays_text() -> None:
     nasty = r"a|b <script> 50% $x_1$ \bad {c} ~^ #&"
-    assert "<" not in markdown_module.escape(nasty)
-    assert "| " not in markdown_module.escape(nasty).replace("\\|", "")
-    escaped = latex_module.escape(nasty)
+    assert "<" not in formats.escape_markdown(nasty)
+    assert "| " not in formats.escape_markdown(nasty).replace("\\|", "")
+    escaped = formats.escape_latex(nasty)
     assert not re.search(r"(?<!\\)[%$#&_]", escaped)
 
 
-def choice(timed_as: str) -> Choice:
-    return Choice(
+def choice(timed_as: str) -> ChosenArchitecture:
+    return ChosenArchitecture(
         seed=0,
         architecture="22222@40",
         timed_as=timed_as,
@@ -133,14 +128,14 @@ def choice(timed_as: str) -> Choice:
 def test_parts_of_a_cell() -> None:
     column = Column(title="15 ms", limit_ms=15, unit="%")
     cell = Cell(value=70.126, spread=0.1, choices=[choice("22222@160")], paper=71.9)
-    assert text.main_text(cell, column) == "70.13 ± 0.10"
-    assert text.detail_parts(cell) == ["22222@40→160", "12.35 ms"]
-    assert text.architecture_text(choice("22222@40")) == "22222@40"
-    assert text.paper_text(cell, column) == "paper 71.90"
+    assert formats.main_text(cell, column) == "70.13 ± 0.10"
+    assert formats.detail_parts(cell) == ["22222@40→160", "12.35 ms"]
+    assert formats.architecture_text(choice("22222@40")) == "22222@40"
+    assert formats.paper_text(cell, column) == "paper 71.90"
     empty = Cell(note="none fits")
-    assert (text.main_text(empty, column), text.paper_text(empty, column)) == ("–", None)
-    assert text.number(185.0, Column(title="Epochs", decimals=1)) == "185"
-    assert text.number(2.0, Column(title="Ratio", unit="x")) == "2.00x"
+    assert (formats.main_text(empty, column), formats.paper_text(empty, column)) == ("–", None)
+    assert formats.number(185.0, Column(title="Epochs", decimals=1)) == "185"
+    assert formats.number(2.0, Column(title="Ratio", unit="x")) == "2.00x"
 
 
 def test_equal_as_printed_is_equally_best() -> None:
@@ -158,6 +153,6 @@ def test_a_table_without_groups_has_no_group_line() -> None:
         title="T",
         caption=[],
         columns=[Column(title="Epochs")],
-        rows=[Row(method="m", recipe="m", cells=[Cell(value=1)])],
+        rows=[MethodRow(method="m", recipe="m", cells=[Cell(value=1)])],
     )
     assert "multicolumn" not in latex(table)

@@ -2,7 +2,7 @@
 
 The naive rule (paper, section 3.3) trains as many random subnets a step from the labels alone:
 without the full-sized one in every step, its soft targets, warm-up or clipping. Everything else is
-equal: data, steps, batch, learning rate, seed. `python -m benchmarks.experiments.motivation`.
+equal: data, steps, batch, learning rate, seed. `python -m benchmarks.motivation`.
 """
 
 from __future__ import annotations
@@ -136,4 +136,4 @@ def top1(supernet: Supernet, subnet: Subnet, data: DataSource, resolution: int =
 
 
 if __name__ == "__main__":
-    run_app(app, "python -m benchmarks.experiments.motivation")
+    run_app(app, "python -m benchmarks.motivation")

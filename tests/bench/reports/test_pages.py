@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.reports.outputs import write_report
-from bench.tables.build import build
+from bench.reports.build import build
+from bench.reports.pages import write_report
 from bench.tables.collect import collect
-from bench.tables.limits import Constraints
+from bench.tables.devices import WantedLimits
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -69,7 +69,7 @@ def report(shared_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         collection,
         tables=["2", "3", "4", "5"],
         figures=["1", "4"],
-        constraints=Constraints(),
+        limits=WantedLimits(),
     )
     made.notes.append("<script>alert('note')</script>")
     return write_report(made, tmp_path_factory.mktemp("page"))

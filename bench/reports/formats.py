@@ -1,0 +1,307 @@
+"""Tables as text: Markdown, CSV, LaTeX and the screen. JSON is the model's own.
+
+How a cell's parts read stands once, at the top; each format adds its own markup.
+"""
+
+from __future__ import annotations
+
+import csv as csv_module
+import io
+import textwrap
+from itertools import groupby
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from bench.tables.model import Cell, ChosenArchitecture, Column, MethodRow, Table
+
+
+def number(value: float, column: Column) -> str:
+    """A number with the column's decimals; whole ones of a counting column without any."""
+    if column.unit == "" and value == round(value):
+        return f"{value:.0f}"
+    suffix = column.unit if column.unit == "x" else ""
+    return f"{value:.{column.decimals}f}{suffix}"
+
+
+def head_parts(column: Column) -> list[str]:
+    """The column's title, and what the paper's numbers in it are of, where that differs."""
+    return [column.title, *([f"paper: {column.paper_title}"] if column.paper_title else [])]
+
+
+def main_text(cell: Cell, column: Column) -> str:
+    """`72.02`, `72.02 ± 0.13`, or a dash where there is no number."""
+    if cell.value is None:
+        return "–"
+    spread = f" ± {cell.spread:.{column.decimals}f}" if cell.spread is not None else ""
+    return number(cell.value, column) + spread
+
+
+def architecture_text(choice: ChosenArchitecture) -> str:
+    """`23432@160`; `23432@40→160` where latency was taken at larger images than accuracy."""
+    if choice.timed_as == choice.architecture:
+        return choice.architecture
+    return f"{choice.architecture}→{choice.timed_as.rpartition('@')[2]}"
+
+
+def latency_text(choice: ChosenArchitecture) -> str:
+    """The predicted latency with four significant digits."""
+    return f"{choice.latency_ms:.4g} ms"
+
+
+def detail_parts(cell: Cell) -> list[str]:
+    """The chosen architecture and its latency, or why there is no number."""
+    if cell.choices:
+        return [architecture_text(cell.choices[0]), latency_text(cell.choices[0])]
+    return [cell.note] if cell.note else []
+
+
+def paper_number(cell: Cell, column: Column) -> str | None:
+    """The paper's number, with as many decimals as the paper prints."""
+    if cell.paper is None:
+        return None
+    decimals = 2 if column.limit_ms is not None else 1 if column.unit else 0
+    return number(cell.paper, column.model_copy(update={"decimals": decimals}))
+
+
+def paper_text(cell: Cell, column: Column) -> str | None:
+    """`paper 72.02`, None where the paper has no number."""
+    theirs = paper_number(cell, column)
+    return None if theirs is None else f"paper {theirs}"
+
+
+def markdown(table: Table) -> str:
+    """The table with its title and caption."""
+    heads = ["Method", *(_markdown_head(column) for column in table.columns)]
+    lines = [
+        f"### {table.title}",
+        "",
+        _markdown_line(heads),
+        _markdown_line([":--", *("--:" for _ in table.columns)]),
+    ]
+    for row in table.rows:
+        cells = zip(row.cells, table.columns, strict=True)
+        lines.append(
+            _markdown_line(
+                [escape_markdown(row.method), *(_markdown_cell(*pair) for pair in cells)]
+            )
+        )
+    caption = " ".join(escape_markdown(sentence) for sentence in table.caption)
+    return "\n".join([*lines, "", caption, ""])
+
+
+def escape_markdown(value: str) -> str:
+    """`value` with what would break a Markdown table cell made harmless."""
+    return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _markdown_head(column: Column) -> str:
+    group = f"{escape_markdown(column.group)}<br>" if column.group else ""
+    return group + "<br>".join(escape_markdown(part) for part in head_parts(column))
+
+
+def _markdown_cell(cell: Cell, column: Column) -> str:
+    shown = main_text(cell, column)
+    parts = [f"**{shown}**" if cell.best else shown]
+    parts += [
+        f"<sub>{escape_markdown(part)}</sub>"
+        for part in (", ".join(detail_parts(cell)), paper_text(cell, column))
+        if part
+    ]
+    return "<br>".join(parts)
+
+
+def _markdown_line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+CSV_FIELDS = (
+    "table",
+    "group",
+    "column",
+    "limit_ms",
+    "recipe",
+    "method",
+    "value",
+    "unit",
+    "spread",
+    "seeds",
+    "best",
+    "architecture",
+    "timed_as",
+    "latency_ms",
+    "paper_value",
+    "paper_column",
+    "note",
+    "caption",
+)
+
+
+def csv(table: Table) -> str:
+    """The table's text; missing numbers are empty fields."""
+    buffer = io.StringIO()
+    writer = csv_module.DictWriter(buffer, CSV_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for row in table.rows:
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            writer.writerow(_csv_record(table, row, column, cell))
+    return buffer.getvalue()
+
+
+def _csv_record(table: Table, row: MethodRow, column: Column, cell: Cell) -> dict[str, object]:
+    chosen = cell.choices[0] if cell.choices else None
+    return {
+        "table": table.name,
+        "group": column.group,
+        "column": column.title,
+        "limit_ms": column.limit_ms,
+        "recipe": row.recipe,
+        "method": row.method,
+        "value": cell.value,
+        "unit": column.unit,
+        "spread": cell.spread,
+        "seeds": cell.seeds,
+        "best": cell.best,
+        "architecture": chosen.architecture if chosen else None,
+        "timed_as": chosen.timed_as if chosen else None,
+        "latency_ms": chosen.latency_ms if chosen else None,
+        "paper_value": cell.paper,
+        "paper_column": (column.paper_title or column.title) if cell.paper is not None else None,
+        "note": cell.note,
+        # On every line, because lines of such files are taken out and put together.
+        "caption": " ".join(table.caption),
+    }
+
+
+LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "→": r"$\to$",
+    "–": "--",
+    "×": r"$\times$",
+}
+
+
+def latex(table: Table) -> str:
+    """A `table` environment with caption and label."""
+    columns = table.columns
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape_latex(f'{table.title}. ' + ' '.join(table.caption))}}}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        r"\toprule",
+        *_latex_groups(columns),
+        _latex_line(["Method", *(_latex_head(column) for column in columns)]),
+        r"\midrule",
+    ]
+    for row in table.rows:
+        lines += _latex_rows(row, columns)
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+    return "\n".join(lines)
+
+
+def escape_latex(value: str) -> str:
+    """`value` with LaTeX's special characters made printable."""
+    return "".join(LATEX_SPECIAL.get(character, character) for character in value)
+
+
+def _latex_groups(columns: list[Column]) -> list[str]:
+    if not any(column.group for column in columns):
+        return []
+    cells, rules, position = [""], [], 2
+    for group, members in groupby(columns, lambda column: column.group):
+        width = len(list(members))
+        cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(group or '')}}}")
+        if group:
+            rules.append(rf"\cmidrule(lr){{{position}-{position + width - 1}}}")
+        position += width
+    return [_latex_line(cells), "".join(rules)]
+
+
+def _latex_head(column: Column) -> str:
+    title, *rest = head_parts(column)
+    return escape_latex(f"{title} ({rest[0]})" if rest else title)
+
+
+def _latex_rows(row: MethodRow, columns: list[Column]) -> list[str]:
+    pairs = list(zip(row.cells, columns, strict=True))
+    lines = [
+        _latex_line(
+            [escape_latex(row.method), *(_latex_main(cell, column) for cell, column in pairs)]
+        )
+    ]
+    for parts in (
+        [", ".join(detail_parts(cell)) for cell, _ in pairs],
+        [paper_text(cell, column) for cell, column in pairs],
+    ):
+        if any(parts):
+            small = [rf"{{\scriptsize {escape_latex(part)}}}" if part else "" for part in parts]
+            lines.append(_latex_line(["", *small]))
+    return lines
+
+
+def _latex_main(cell: Cell, column: Column) -> str:
+    shown = escape_latex(main_text(cell, column))
+    return rf"\textbf{{{shown}}}" if cell.best else shown
+
+
+def _latex_line(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+NOTE_WIDTH = 13
+
+
+def show(table: Table, console: Console) -> None:
+    """Print the table with its caption under it."""
+    console.print(Text(table.title, "bold"))
+    common = [index for index, column in enumerate(table.columns) if column.group is None]
+    groups = [group for group, _ in groupby(table.columns, lambda c: c.group) if group is not None]
+    for group in groups or [None]:
+        chosen = [i for i, column in enumerate(table.columns) if column.group == group]
+        indices = common + chosen if group is not None else common
+        if group is not None:
+            console.print(Text(f"  {group}", "cyan"))
+        console.print(_screen_grid(table, indices))
+    has_paper = any(cell.paper is not None for row in table.rows for cell in row.cells)
+    brackets = ["In brackets: the paper's."] if has_paper else []
+    caption = Text(" ".join([*brackets, *table.caption]), "dim")
+    console.print(Padding(caption, (0, 2, 1, 2)))
+
+
+def _screen_grid(table: Table, indices: list[int]) -> RichTable:
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    grid.add_column("Method", min_width=8)
+    for index in indices:
+        column = table.columns[index]
+        head = Text("\n".join(textwrap.wrap(column.title, NOTE_WIDTH)))
+        if column.paper_title:
+            head.append(f"\n({column.paper_title})", "dim")
+        grid.add_column(head, justify="right", vertical="top", no_wrap=True)
+    for row in table.rows:
+        cells = [_screen_cell(row.cells[index], table.columns[index]) for index in indices]
+        grid.add_row(row.method, *cells)
+    return grid
+
+
+def _screen_cell(cell: Cell, column: Column) -> Text:
+    shown = Text(main_text(cell, column), "bold green" if cell.best else "")
+    for part in detail_parts(cell):
+        shown.append("\n" + "\n".join(textwrap.wrap(part, NOTE_WIDTH)), "dim")
+    if (theirs := paper_number(cell, column)) is not None:
+        shown.append(f"\n({theirs})", "dim")
+    return shown

@@ -1,1 +1,0 @@
-"""Small experiments that show why the method is as it is."""
