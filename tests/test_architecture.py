@@ -18,6 +18,8 @@ PROFILERS_MAY_USE = {
     "fofa.files",
     "fofa.commands",
     "fofa.runtime",
+    "fofa.progress",
+    "fofa.precision",
 }
 
 
@@ -54,6 +56,7 @@ def test_profilers_use_the_core_of_fofa_only() -> None:
     [
         ("fofa.space", {"torch", "pandas", "onnxruntime", "pydantic"}),
         ("fofa.latency", {"torch", "pandas", "onnxruntime", "matplotlib"}),
+        ("fofa.runtime.graph", {"torch", "onnxruntime", "pydantic"}),
         ("profilers.plugin", {"torch", "onnxruntime", "tensorrt"}),
         ("profilers.commands.profile", {"torch", "tensorrt_rtx_bindings", "matplotlib"}),
         ("fofa.commands.search", {"torch", "matplotlib", "onnxruntime"}),
