@@ -2,7 +2,7 @@
 
 fofa-train --recipe fofa-n3 --preset shapes --out runs/shapes
 fofa-eval runs/shapes --out shapes.json
-fofa-profile --device cpu --resolutions 24,32 --width-mult 0.5 --out laptop.json
+fofa-profile --device cpu --resolutions 24,32 --num-classes 10 --out laptop.json
 python examples/quickstart.py runs/shapes --lut laptop.json --accuracy shapes.json
 """
 
