@@ -1,6 +1,7 @@
 """The packages depend on each other in one direction only, and light imports stay light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,23 @@ def test_no_package_imports_one_above_it(package: str) -> None:
     for path in files:
         tops = {name.partition(".")[0] for name in imports_of(path)}
         assert not tops & FORBIDDEN[package], f"{path} imports {tops & FORBIDDEN[package]}"
+
+
+def test_fofa_names_no_package_above_it_in_a_string_and_calls_one_program() -> None:
+    """`fofa-search --verify` times through the program `fofa-profile`, as a person would."""
+    above = re.compile(r"profilers|bench|.*\b(profilers|bench)\.[a-z_]+.*", re.DOTALL)
+    calls = set()
+    for path in (ROOT / "fofa").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                if id(node) in prose:
+                    continue
+                assert not above.fullmatch(node.value), f"{path}: {node.value!r}"
+                if node.value in ("fofa-profile", "fofa-bench", "fofa-reproduce"):
+                    calls.add((path.name, node.value))
+    assert calls == {("verify.py", "fofa-profile")}
 
 
 def test_profilers_use_the_core_of_fofa_only() -> None:
