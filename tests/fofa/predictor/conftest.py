@@ -1,10 +1,11 @@
-"""A predictor made up for tests, and the place of OFA's own."""
+"""Predictors made up for tests: one of ours, and one as OFA publishes it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import ofa_files
 import pytest
 
 from fofa.accuracy import SpaceRecord
@@ -28,9 +29,6 @@ def predictor() -> Predictor:
 
 
 @pytest.fixture
-def ofa_predictor_file() -> Path:
-    """OFA's published predictor, where this checkout has the shared data beside it."""
-    path = Path(__file__).parents[4] / "shared" / "data" / "ofa_accuracy_predictor.pth"
-    if not path.is_file():
-        pytest.skip("OFA's predictor is not beside this checkout")
-    return path
+def ofa_predictor_file(tmp_path: Path) -> Path:
+    """A predictor in the format of OFA's published one."""
+    return ofa_files.write_predictor(tmp_path / "ofa_accuracy_predictor.pth")

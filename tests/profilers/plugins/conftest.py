@@ -1,19 +1,8 @@
-from pathlib import Path
-
 import pytest
 import yaml
 
 from fofa.space import NetworkConfig, SearchSpace
 from profilers.tables.ofa_yaml import layer_names
-
-NOTE10 = Path(__file__).resolve().parents[4] / "shared" / "data" / "note10"
-
-
-@pytest.fixture(scope="session")
-def note10_folder():
-    if not NOTE10.is_dir():
-        pytest.skip("OFA's published Note10 tables are not beside this checkout")
-    return NOTE10
 
 
 @pytest.fixture
