@@ -13,6 +13,8 @@ import pytest
 
 from fofa.accuracy import AccuracyTable
 from fofa.commands.evaluate import main
+from fofa.distributed import WorkerLostError
+from fofa.evaluate import table as tables
 from fofa.evaluate.batchnorm import load_calibrated
 from fofa.runs import Run
 from fofa.space import parse_architecture
@@ -147,3 +149,18 @@ def test_a_pipe_is_refused_before_anything_is_measured(
     assert (code, output) == (2, "")
     assert error.endswith("pipe: cannot write: not a regular file\n")
     assert error.count("\n") == 1
+
+
+def test_a_lost_process_is_one_line_that_says_how_to_go_on(
+    run: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object) -> None:
+        raise WorkerLostError("lost another process of this job: connection closed")
+
+    monkeypatch.setattr(tables, "make_table", lose)
+    code, _, errors = call("--out", tmp_path / "a.json", run, "--architectures", "22222@24", *FEW)
+    assert code == 2
+    assert errors.splitlines() == [
+        "fofa-eval: lost another process of this job: connection closed; the same command goes on "
+        "where it stopped"
+    ]
