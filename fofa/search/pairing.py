@@ -99,8 +99,7 @@ def pair(
     wanted = _wanted(resolutions, accuracy.space.resolutions, f"accuracy table {accuracy.recipe}")
     timed = set(lut.space.resolutions)
     kept = tuple(r for r in wanted if r * scale in timed)
-    rows = measured(accuracy, resolutions=wanted)
-    rows = rows[np.flatnonzero([a.resolution in kept for a in rows.architectures])]
+    rows = measured(accuracy, resolutions=kept)
     if not len(rows):
         raise UserError(
             f"{sides} have no architecture in common at resolutions {sorted(wanted)}: "

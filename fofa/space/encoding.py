@@ -40,7 +40,10 @@ NUM_CODES = NUM_CHOICES + 1
 CHOICES = tuple(BlockChoice(k, e) for k, e in itertools.product(KERNELS, EXPANDS))
 """The block that each code stands for."""
 
-_CODE_OF = {(choice.kernel, choice.expand): code for code, choice in enumerate(CHOICES)}
+_CODES = np.full((max(KERNELS) + 1, max(EXPANDS) + 1), ABSENT, dtype=np.uint8)
+_CODES[[choice.kernel for choice in CHOICES], [choice.expand for choice in CHOICES]] = np.arange(
+    NUM_CHOICES
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +94,14 @@ def encode(architectures: Iterable[Architecture], resolutions: Sequence[int]) ->
     unknown = {a.resolution for a in listed} - set(index_of)
     if unknown:
         raise UserError(f"no resolution {sorted(unknown)} here, only {list(resolutions)}")
-    codes = bytearray()
-    for architecture in listed:
-        for blocks in architecture.subnet.stages:
-            codes += bytes(_CODE_OF[block.kernel, block.expand] for block in blocks)
-            codes += _PADDING[len(blocks)]
+    stages = [blocks for architecture in listed for blocks in architecture.subnet.stages]
+    kernels = [block.kernel for blocks in stages for block in blocks]
+    expands = [block.expand for blocks in stages for block in blocks]
+    depths = np.array([len(blocks) for blocks in stages], dtype=np.intp)
+    codes = np.full((len(stages), MAX_DEPTH), ABSENT, dtype=np.uint8)
+    codes[np.arange(MAX_DEPTH) < depths[:, None]] = _CODES[kernels, expands]
     return Population(
-        codes=np.frombuffer(bytes(codes), dtype=np.uint8).reshape(-1, NUM_SLOTS),
+        codes=codes.reshape(-1, NUM_SLOTS),
         resolution_index=np.array([index_of[a.resolution] for a in listed], dtype=np.intp),
         resolutions=tuple(resolutions),
     )
@@ -122,7 +126,7 @@ def compound_population(resolutions: Sequence[int]) -> Population:
     options = np.full((NUM_STAGES, len(DEPTHS), MAX_DEPTH), ABSENT, dtype=np.uint8)
     for stage, kernel in enumerate(STAGE_KERNELS):
         for row, depth in enumerate(DEPTHS):
-            options[stage, row, :depth] = _CODE_OF[kernel, EXPAND_OF_DEPTH[depth]]
+            options[stage, row, :depth] = _CODES[kernel, EXPAND_OF_DEPTH[depth]]
     depths = np.array(list(itertools.product(range(len(DEPTHS)), repeat=NUM_STAGES)))
     codes = options[np.arange(NUM_STAGES), depths].reshape(-1, NUM_SLOTS)
     return Population(
@@ -135,4 +139,3 @@ def compound_population(resolutions: Sequence[int]) -> Population:
 _MULTIPLIERS = np.array(
     [pow(0x9E3779B97F4A7C15, power, 2**64) for power in range(1, NUM_SLOTS + 2)], dtype=np.uint64
 )
-_PADDING = {depth: bytes([ABSENT] * (MAX_DEPTH - depth)) for depth in DEPTHS}
