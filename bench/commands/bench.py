@@ -12,7 +12,14 @@ from rich.console import Console
 
 from bench.gate.baseline import Baseline, Tolerance, make_baseline
 from bench.gate.compare import compare, exit_code
-from bench.gate.summary import complaints, github_annotations, junit_xml, markdown_summary, verdict
+from bench.gate.summary import (
+    allowances,
+    complaints,
+    github_annotations,
+    junit_xml,
+    markdown_summary,
+    verdict,
+)
 from bench.reports.build import FIGURES, TABLES, build, parse_choice
 from bench.reports.formats import show
 from bench.tables.collect import Collection, collect
@@ -94,7 +101,8 @@ def bench(
             min=0,
             max=1000,
             help="Percent by which a latency may rise, or both tables' own errors together if "
-            "that is more. By default the baseline's, 3 in a new one.",
+            "that is more (the new one counted up to the baseline's). By default the baseline's, "
+            "3 in a new one.",
         ),
     ] = None,
     constraints: Annotated[
@@ -158,6 +166,8 @@ def _check(
         write_text(junit, junit_xml(comparisons))
     for line in complaints(comparisons):
         print(line)
+    if (rises := allowances(comparisons)) is not None:
+        print(rises)
     print(verdict(comparisons))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in github_annotations(comparisons):

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from bench.tables.collect import Collection, LutSource, Setting, SettingResults, require_accuracy
+from bench.tables.collect import (
+    Collection,
+    LutSource,
+    Setting,
+    SettingResults,
+    require_accuracy,
+)
 from bench.tables.devices import WantedLimits, pair_device
-from fofa.accuracy import Fraction, NonNegative, Positive
+from fofa.accuracy import AccuracyTable, Fraction, NonNegative, Positive
 from fofa.errors import UserError
 from fofa.files import FileModel
 from fofa.latency import Lut, Method
+from fofa.precision import short_precision
 from fofa.search.exact import best_within
 from fofa.space import parse_architecture
 
 
 class LutIdentity(BaseModel):
-    """What two latency tables must share to be compared; versions of runtimes may differ."""
+    """What two latency tables must share to be compared; versions of runtimes may differ.
+
+    `num_classes` is not in older baselines, which therefore do not look at it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,10 +35,11 @@ class LutIdentity(BaseModel):
     method: Method
     hardware: str | None
     plugin: str
-    dtype: str | None
+    dtype: Annotated[str, AfterValidator(short_precision)] | None
     batch_size: int
     threads: int | None
     width_mult: float
+    num_classes: int | None = None
 
     @classmethod
     def of(cls, lut: Lut) -> LutIdentity:
@@ -43,6 +54,26 @@ class LutIdentity(BaseModel):
             batch_size=protocol.batch_size,
             threads=protocol.threads,
             width_mult=lut.space.width_mult,
+            num_classes=lut.num_classes,
+        )
+
+
+class AccuracyIdentity(Setting):
+    """What two accuracy tables of one recipe and seed must share to be compared.
+
+    What it has beside the setting is not in older baselines, which therefore do not look at it.
+    """
+
+    calibration_images: int | None = None
+    precision: str | None = None
+
+    @classmethod
+    def of(cls, table: AccuracyTable) -> AccuracyIdentity:
+        """The identity of an accuracy table."""
+        return cls(
+            **Setting.of(table).model_dump(),
+            calibration_images=table.evaluation.calibration_images,
+            precision=table.evaluation.precision,
         )
 
 
@@ -74,14 +105,15 @@ class BaselineEntry(BaseModel):
     lut_error_percent: NonNegative
     recipe: str
     seed: int
-    data: Setting
+    data: AccuracyIdentity
     limits: list[LimitRecord] = Field(min_length=1)
 
 
 class Tolerance(BaseModel):
     """How much may be lost: points of top-1, and percent of latency.
 
-    A latency may also differ by the sum of both tables' own errors, if that is more.
+    A latency may also rise by both tables' own errors together, if that is more, where the new
+    table's counts for no more than the baseline's did: a worse measurement excuses nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -98,6 +130,14 @@ class Baseline(FileModel):
 
     tolerance: Tolerance
     results: list[BaselineEntry] = Field(min_length=1)
+
+
+def measuring_error_percent(lut: Lut) -> float | None:
+    """By how much a table may differ when it is measured again; None if it does not say.
+
+    0 for tables that were not measured: they do not change by themselves, whatever their error.
+    """
+    return lut.error_percent if lut.method == "measured" else 0.0
 
 
 def make_baseline(
@@ -159,10 +199,10 @@ def _entries(
             entries.append(
                 BaselineEntry(
                     lut=LutIdentity.of(source.lut),
-                    lut_error_percent=source.lut.error_percent or 0.0,
+                    lut_error_percent=measuring_error_percent(source.lut) or 0.0,
                     recipe=accuracy.table.recipe,
                     seed=accuracy.table.training.seed,
-                    data=accuracy.setting,
+                    data=AccuracyIdentity.of(accuracy.table),
                     limits=limits,
                 )
             )

@@ -2,8 +2,8 @@
 
 A limit has regressed if the best accuracy within it fell by more than the tolerance, or if the
 architecture that the baseline chose lost accuracy itself (even where another took its place), or if
-it became slower. What differs in hardware, protocol or data, or was measured unstably, is not
-compared: that is neither held nor regressed.
+it became slower. What differs in hardware, protocol or data, was measured unstably, or with a much
+larger error than the baseline's, is not compared: that is neither held nor regressed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import numpy as np
 from pydantic import BaseModel
 
 from bench.gate.baseline import (
+    AccuracyIdentity,
     Baseline,
     BaselineEntry,
     LimitRecord,
     LutIdentity,
     Tolerance,
+    measuring_error_percent,
 )
 from bench.tables.collect import AccuracySource, Collection, LutSource
 from fofa.errors import UserError
@@ -30,6 +32,11 @@ from fofa.search.pairing import Candidates, pair
 
 EPSILON = 1e-9
 """Slack for decimal fractions: a loss of exactly the tolerance is within it."""
+
+
+ERROR_GROWTH = 3.0
+"""A latency table whose own error is more than so many times the baseline's, and more than the
+tolerance, is another measurement: it is not compared."""
 
 
 class Status(Enum):
@@ -44,7 +51,8 @@ class Status(Enum):
 class LimitComparison:
     """One limit of one supernet on one device, then and now.
 
-    `reasons` say what got worse or why nothing was compared; `new_*` are None where nothing was.
+    `reasons` say what got worse or why nothing was compared; `new_*` and `allowed_percent`, by
+    which the latency might rise, are None where nothing was.
     """
 
     device: str
@@ -56,6 +64,7 @@ class LimitComparison:
     new_top1: float | None = None
     new_architecture: str | None = None
     new_latency_ms: float | None = None
+    allowed_percent: float | None = None
     improved: bool = False
 
     @property
@@ -85,8 +94,25 @@ def exit_code(comparisons: Iterable[LimitComparison]) -> int:
 
 
 def latency_allowance(tolerance: Tolerance, old_error: float, new_error: float) -> float:
-    """Percent by which a latency may rise: the tolerance, or both tables' errors together."""
-    return max(tolerance.latency_percent, old_error + new_error)
+    """Percent by which a latency may rise: the tolerance, or both tables' errors together.
+
+    The new table's error counts for no more than the old one's, which the baseline knew.
+    """
+    return max(tolerance.latency_percent, old_error + min(new_error, old_error))
+
+
+def _new_error(entry: BaselineEntry, source: LutSource, tolerance: Tolerance) -> float:
+    """The new table's own error in percent; UserError if it is not comparable any more."""
+    old, new = entry.lut_error_percent, measuring_error_percent(source.lut)
+    if new is None and old > 0:
+        raise UserError(f"{source.path}: says no error of its own, which was {old:.2f}%")
+    bound = max(tolerance.latency_percent, ERROR_GROWTH * old)
+    if new is not None and new > bound:
+        raise UserError(
+            f"{source.path}: its own error was {old:.2f}%, is {new:.2f}%; at most {bound:.2f}% "
+            "is compared"
+        )
+    return new or 0.0
 
 
 def _compare_entry(
@@ -95,12 +121,11 @@ def _compare_entry(
     try:
         source = _current_lut(entry, collection)
         accuracy = _current_accuracy(entry, collection)
+        new_error = _new_error(entry, source, tolerance)
         candidates = pair(source.lut, accuracy.table)
     except UserError as error:
         return [_not_compared(entry, record, str(error)) for record in entry.limits]
-    allowance = latency_allowance(
-        tolerance, entry.lut_error_percent, source.lut.error_percent or 0.0
-    )
+    allowance = latency_allowance(tolerance, entry.lut_error_percent, new_error)
     return [
         _compare_limit(entry, record, candidates, tolerance.accuracy_points, allowance)
         for record in entry.limits
@@ -113,7 +138,7 @@ def _current_lut(entry: BaselineEntry, collection: Collection) -> LutSource:
     found = collection.of_device(wanted.device)
     if not found:
         raise UserError(f"no latency table of {wanted.device} in {collection.luts_dir} or named")
-    same = [source for source in found if LutIdentity.of(source.lut) == wanted]
+    same = [s for s in found if not _difference(wanted, LutIdentity.of(s.lut))]
     if not same:
         difference = _difference(wanted, LutIdentity.of(found[-1].lut))
         raise UserError(f"{found[-1].path}: another measurement: {difference}")
@@ -135,9 +160,9 @@ def _current_accuracy(entry: BaselineEntry, collection: Collection) -> AccuracyS
             f"{collection.accuracy_dir} or named"
         )
     found = [source for source in found if source.named] or found
-    same = [source for source in found if source.setting == entry.data]
+    same = [s for s in found if not _difference(entry.data, AccuracyIdentity.of(s.table))]
     if not same:
-        difference = _difference(entry.data, found[-1].setting)
+        difference = _difference(entry.data, AccuracyIdentity.of(found[-1].table))
         raise UserError(f"{found[-1].path}: other data: {difference}")
     if len(same) > 1:
         paths = ", ".join(str(source.path) for source in same)
@@ -146,7 +171,8 @@ def _current_accuracy(entry: BaselineEntry, collection: Collection) -> AccuracyS
 
 
 def _difference(old: BaseModel, new: BaseModel) -> str:
-    before, after = old.model_dump(), new.model_dump()
+    """What was another, in words; a field that an older baseline does not have is not looked at."""
+    before, after = old.model_dump(include=old.model_fields_set), new.model_dump()
     return ", ".join(
         f"{name} was {before[name]}, is {after[name]}"
         for name in before
@@ -213,6 +239,7 @@ def _compare_limit(
         new_top1=None if best is None else float(candidates.top1[best]),
         new_architecture=None if best is None else names[best],
         new_latency_ms=None if best is None else float(candidates.latency_ms[best]),
+        allowed_percent=allowance,
         improved=not reasons
         and best is not None
         and float(candidates.top1[best]) > record.top1 + points + EPSILON,

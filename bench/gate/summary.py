@@ -24,6 +24,18 @@ def verdict(comparisons: Sequence[LimitComparison]) -> str:
     return f"{len(comparisons)} limits: {', '.join(parts)}{improved}"
 
 
+def allowances(comparisons: Sequence[LimitComparison]) -> str | None:
+    """By how much the latencies of each device might rise; None if nothing was compared."""
+    devices: dict[str, list[str]] = {}
+    for comparison in comparisons:
+        if comparison.allowed_percent is not None:
+            devices.setdefault(f"+{comparison.allowed_percent:.1f}%", []).append(comparison.device)
+    parts = [
+        f"{allowed} on {', '.join(dict.fromkeys(names))}" for allowed, names in devices.items()
+    ]
+    return f"allowed latency: {'; '.join(parts)}" if parts else None
+
+
 def complaints(comparisons: Sequence[LimitComparison]) -> list[str]:
     """Every reason with its place, regressions first; a reason that many limits share, once."""
     lines = [
@@ -44,7 +56,9 @@ def complaints(comparisons: Sequence[LimitComparison]) -> list[str]:
 def markdown_summary(comparisons: Sequence[LimitComparison]) -> str:
     """For a pull request: the verdict, what is wrong, and a table of every limit."""
     lines = ["### Accuracy at latency limits", "", f"**{verdict(comparisons)}**", ""]
-    lines += [f"- {escape_markdown(line)}" for line in complaints(comparisons)]
+    allowed = allowances(comparisons)
+    said = [*([allowed] if allowed else []), *complaints(comparisons)]
+    lines += [f"- {escape_markdown(line)}" for line in said]
     lines += [
         "",
         "| | Device | Supernet | Limit | Baseline | Now |",

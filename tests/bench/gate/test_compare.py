@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -161,13 +162,75 @@ def test_twenty_percent_slower_is_beyond_a_good_tables_error(
 
 
 @given(st.floats(0, 50), st.floats(0, 50), st.floats(0, 50))
-def test_the_allowance_is_the_tolerance_or_both_errors(
+def test_the_allowance_is_the_tolerance_or_both_errors_as_far_as_the_baseline_knew(
     tolerance: float, old: float, new: float
 ) -> None:
     allowed = latency_allowance(Tolerance(latency_percent=tolerance), old, new)
-    assert allowed >= tolerance
-    assert allowed >= old + new
-    assert allowed in (tolerance, old + new)
+    assert allowed == max(tolerance, old + min(old, new))
+    assert allowed <= max(tolerance, 2 * old)
+
+
+@pytest.mark.parametrize(("claimed", "factor"), [(20.0, 1.2), (150.0, 2.0), (1e6, 100.0)])
+def test_a_table_that_claims_a_large_error_does_not_talk_the_gate_into_passing(
+    baseline: Baseline,
+    table: AccuracyTable,
+    make_lut: Callable[..., Lut],
+    claimed: float,
+    factor: float,
+) -> None:
+    slower = make_lut("epyc7763", resolutions=(128, 160), factor=factor, mape=claimed)
+    code, comparisons = check(baseline, slower, table)
+    assert code == 2
+    assert f"its own error was 1.00%, is {claimed:.2f}%" in comparisons[0].reasons[0]
+    silent = slower.model_copy(update={"validation": None})
+    code, comparisons = check(baseline, silent, table)
+    assert code == 2
+    assert "says no error of its own" in comparisons[0].reasons[0]
+
+
+def test_an_error_a_little_larger_is_compared_with_what_the_baseline_knew(
+    table: AccuracyTable, make_lut: Callable[..., Lut]
+) -> None:
+    good = make_lut("epyc7763", resolutions=(128, 160), mape=4.0)
+    made, _ = make_baseline(collection_of(good, table), WantedLimits(), Tolerance())
+    for factor, expected in ((1.079, 0), (1.081, 1)):
+        worse = make_lut("epyc7763", resolutions=(128, 160), factor=factor, mape=11.0)
+        code, comparisons = check(made, worse, table)
+        assert code == expected
+        assert {comparison.allowed_percent for comparison in comparisons} == {8.0}
+
+
+def test_other_classes_calibration_or_precision_are_not_compared(
+    baseline: Baseline, lut: Lut, table: AccuracyTable
+) -> None:
+    heads = [
+        entry.model_copy(update={"shape": {"num_classes": 7}})
+        if entry.position == "head"
+        else entry
+        for entry in lut.entries
+    ]
+    code, comparisons = check(baseline, lut.model_copy(update={"entries": heads}), table)
+    assert code == 2
+    assert f"num_classes was {lut.num_classes}, is 7" in comparisons[0].reasons[0]
+    for name, value in (("calibration_images", 1), ("precision", "bf16")):
+        evaluation = table.evaluation.model_copy(update={name: value})
+        other = table.model_copy(update={"evaluation": evaluation})
+        code, comparisons = check(baseline, lut, other)
+        assert code == 2
+        was = getattr(table.evaluation, name)
+        assert f"{name} was {was}, is {value}" in comparisons[0].reasons[0]
+
+
+def test_an_older_baseline_compares_what_it_knew(
+    baseline: Baseline, lut: Lut, table: AccuracyTable, tmp_path: Path
+) -> None:
+    content = json.loads(baseline.to_json())
+    for entry in content["results"]:
+        del entry["lut"]["num_classes"]
+        del entry["data"]["calibration_images"], entry["data"]["precision"]
+        entry["lut"]["dtype"] = "float32"
+    (tmp_path / "older.json").write_text(json.dumps(content))
+    assert check(Baseline.read(tmp_path / "older.json"), lut, table)[0] == 0
 
 
 @pytest.mark.parametrize(
