@@ -23,7 +23,7 @@ PRELOADED = (
     "fofa.export.exporter",
     "fofa.predictor.training",
     "profilers.tables.build",
-    "bench.tables.build",
+    "bench.reports.build",
 )
 FEWER_SHAPES = {"NUM_TRAIN": 40, "NUM_TEST": 50}
 """Drawing all the pictures of `shapes` would take longer than all else that these tests do."""
