@@ -1,4 +1,4 @@
-"""One image file to one array: decoding, the paper's augmentation, the evaluation crop.
+"""One image's content to one array: the paper's augmentation, or the evaluation crop.
 
 Runs in worker processes. What it needs to know comes with the ticket: the image, the resolution and
 the seed of its augmentation. There is no state to set beforehand.
@@ -9,17 +9,33 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageEnhance, UnidentifiedImageError
+from PIL import Image
+
+from fofa.data.images import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    TURNS,
+    UnreadableImageError,
+    decode_image,
+    opened,
+    orientation,
+    to_rgb,
+)
+from fofa.data.jpeg import Frame, find_frame, upper_part
 
 MIN_AREA = 0.08
 MAX_RATIO = 4 / 3
 BRIGHTNESS = 32 / 255
 SATURATION = 0.5
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey (ITU-R 601), as Pillow's and torchvision's jitter."""
 EVALUATION_CROP = 0.875
 TRIES = 10
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and lower edge, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,43 +50,44 @@ class Ticket:
     seed: int | None = None
 
 
-class UnreadableImageError(Exception):
-    """The file is not an image that can be decoded."""
-
-
-def decode(path: Path, ticket: Ticket) -> np.ndarray:
-    """The image as uint8 (R, R, 3).
+def decode(content: bytes, ticket: Ticket) -> np.ndarray:
+    """The image of a file's content as uint8 (R, R, 3).
 
     Raises:
-        UnreadableImageError: if the file is damaged, empty, missing or no image.
+        UnreadableImageError: if it is damaged, empty, too large or no image.
     """
-    try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
-        raise UnreadableImageError(f"{path}: {error}") from None
-    except Image.DecompressionBombError as error:
-        raise UnreadableImageError(f"{path}: {error}") from None
     if ticket.seed is None:
-        return np.asarray(evaluation_crop(image, ticket.resolution))
-    return np.asarray(augment(image, ticket.resolution, random.Random(ticket.seed)))
+        return np.asarray(evaluation_crop(decode_image(content), ticket.resolution))
+    rng = random.Random(ticket.seed)
+    frame = find_frame(content)
+    if frame is None:
+        image = decode_image(content)
+        part = _resized(image, random_box(*image.size, rng), ticket.resolution)
+    else:
+        part = _jpeg_part(content, frame, ticket.resolution, rng)
+    return np.asarray(vary(part, rng))
 
 
-def augment(image: Image.Image, resolution: int, rng: random.Random) -> Image.Image:
-    """A random part of the image, resized, perhaps mirrored, brightness and saturation moved."""
-    image = image.resize(
-        (resolution, resolution), Image.Resampling.BILINEAR, box=random_box(*image.size, rng)
-    )
+def vary(image: Image.Image, rng: random.Random) -> Image.Image:
+    """The image perhaps mirrored, its brightness and its saturation moved.
+
+    Both are linear in a pixel's colour, so one matrix does it.
+    """
     if rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    jitters = [(ImageEnhance.Brightness, BRIGHTNESS), (ImageEnhance.Color, SATURATION)]
-    rng.shuffle(jitters)
-    for enhance, strength in jitters:
-        image = enhance(image).enhance(rng.uniform(1 - strength, 1 + strength))
-    return image
+    brightness = rng.uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS)
+    saturation = rng.uniform(1 - SATURATION, 1 + SATURATION)
+    own = brightness * saturation
+    red, green, blue = (brightness * (1 - saturation) * weight for weight in LUMA)
+    matrix = (
+        *(own + red, green, blue, 0.0),
+        *(red, own + green, blue, 0.0),
+        *(red, green, own + blue, 0.0),
+    )
+    return image.convert("RGB", matrix)
 
 
-def random_box(width: int, height: int, rng: random.Random) -> tuple[float, float, float, float]:
+def random_box(width: int, height: int, rng: random.Random) -> Box:
     """A box of 8% to 100% of the area with an aspect ratio of 3/4 to 4/3, inside the image.
 
     Where ten draws do not fit, the largest centred box of an allowed ratio.
@@ -87,10 +104,55 @@ def random_box(width: int, height: int, rng: random.Random) -> tuple[float, floa
 
 
 def evaluation_crop(image: Image.Image, resolution: int) -> Image.Image:
-    """Resize the shorter side to ceil(R / 0.875), take the centre."""
+    """Resize the shorter side to ceil(R / 0.875), take the centre.
+
+    Only the centre is computed: a thin strip would otherwise become an image of gigabytes.
+    """
     shorter = math.ceil(resolution / EVALUATION_CROP)
     scale = shorter / min(image.size)
     width, height = (max(shorter, round(side * scale)) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = (width - resolution) // 2, (height - resolution) // 2
-    return image.crop((left, top, left + resolution, top + resolution))
+    across, down = image.width / width, image.height / height
+    box = (left * across, top * down, (left + resolution) * across, (top + resolution) * down)
+    return _resized(image, box, resolution)
+
+
+def _jpeg_part(content: bytes, frame: Frame, resolution: int, rng: random.Random) -> Image.Image:
+    """A random box of a JPEG, decoded no further and no larger than it needs.
+
+    At half the scale, or a quarter or an eighth, where the box still has `resolution` pixels a
+    side. The box is drawn on the upright image and turned to where it is stored.
+    """
+    width, height = frame.width, frame.height
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise UnreadableImageError(f"{width} x {height} pixels, more than are decoded")
+    turned = 1
+    if frame.has_metadata:
+        with opened(content) as image:
+            turned = orientation(image)
+    upright = (height, width) if turned >= 5 else (width, height)
+    box = _stored(random_box(*upright, rng), turned, width, height)
+    with opened(upper_part(content, frame, box[3])) as image:
+        scale = min(box[2] - box[0], box[3] - box[1]) / resolution
+        if scale >= 2:
+            image.draft(None, (math.ceil(width / scale), math.ceil(image.height / scale)))
+            factor = round(width / image.width)
+            box = (box[0] / factor, box[1] / factor, box[2] / factor, box[3] / factor)
+        part = _resized(to_rgb(image), box, resolution)
+    return part.transpose(TURNS[turned]) if turned in TURNS else part
+
+
+def _stored(box: Box, turned: int, width: int, height: int) -> Box:
+    """Where a box of the upright image lies in the stored one, of this width and height."""
+    left, top, right, bottom = box
+    if turned >= 5:
+        left, top, right, bottom = top, left, bottom, right
+    if turned in (2, 3, 7, 8):
+        left, right = width - right, width - left
+    if turned in (3, 4, 6, 7):
+        top, bottom = height - bottom, height - top
+    return left, top, right, bottom
+
+
+def _resized(image: Image.Image, box: Box, resolution: int) -> Image.Image:
+    return image.resize((resolution, resolution), Image.Resampling.BILINEAR, box=box)

@@ -6,7 +6,7 @@ parts of the same global batch, so that n processes see what one would see with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,14 @@ from torch import Tensor
 
 from fofa.errors import UserError
 from fofa.seeds import generator
+
+Arrange = Callable[[int, int, int], Tensor]
+"""(number of images, seed, epoch) -> the order of all images in that epoch, int64 (N,)."""
+
+
+def shuffled(num_images: int, seed: int, epoch: int) -> Tensor:
+    """Any image may follow any other."""
+    return torch.randperm(num_images, generator=generator(seed, "order", epoch))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +66,12 @@ class TrainOrder:
         """This process's part of a global batch."""
         return slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
 
-    def permutation(self, epoch: int) -> Tensor:
-        """The order of all images in an epoch, int64 (num_images,)."""
-        return torch.randperm(self.num_images, generator=generator(self.seed, "order", epoch))
-
-    def batches(self, steps: range) -> Iterator[tuple[int, Tensor]]:
+    def batches(self, steps: range, arrange: Arrange = shuffled) -> Iterator[tuple[int, Tensor]]:
         """Each of `steps` with this process's image indices, int64 (batch_size,)."""
         last_epoch, order = -1, torch.empty(0)
         for step in steps:
             epoch, within = divmod(step, self.steps_per_epoch)
             if epoch != last_epoch:
-                last_epoch, order = epoch, self.permutation(epoch)
+                last_epoch, order = epoch, arrange(self.num_images, self.seed, epoch)
             start = within * self.global_batch
             yield step, order[start : start + self.global_batch][self.shard]

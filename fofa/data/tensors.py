@@ -46,6 +46,16 @@ class Split:
         return Split(self.images.to(device), self.labels.to(device))
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on `device`; the caller does not wait for a GPU to have it.
+
+    Only a copy from pinned memory runs beside the program.
+    """
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 class TensorSource(DataSource):
     """A data source over two splits in memory."""
 
@@ -66,7 +76,7 @@ class TensorSource(DataSource):
     ) -> None:
         train.check(f"{spec}: training split", len(class_names))
         test.check(f"{spec}: test split", len(class_names))
-        device = device or torch.device("cpu")
+        device = self._device = device or torch.device("cpu")
         self.name, self.spec, self.class_names = name, spec, class_names
         self.mean, self.std = mean, std
         self._train = train.take(training_subset(len(train.labels), train_fraction, seed))
@@ -84,15 +94,15 @@ class TensorSource(DataSource):
             # Drawn for the whole global batch, then cut: n processes augment as one would.
             draw = generator(order.seed, "augment", step)
             theta = self._augmentation.affine(order.global_batch, size, draw)[order.shard]
-            chosen = self._train.take(indices.to(self._train.labels.device))
+            chosen = self._train.take(send(indices, self._device))
             images = self._normalised(chosen.images)
-            yield sample(images, theta.to(images.device), resolution_of(step)), chosen.labels
+            yield sample(images, send(theta, self._device), resolution_of(step)), chosen.labels
 
     def calibration_batches(
         self, resolution: int, num_images: int, batch_size: int, seed: int = 0
     ) -> Iterator[Batch]:
         indices = calibration_indices(self.num_train, num_images, seed)
-        chosen = self._train.take(indices.to(self._train.labels.device))
+        chosen = self._train.take(send(indices, self._device))
         yield from self._evaluation_batches(chosen, resolution, batch_size)
 
     def test_batches(

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from fofa.data.decoding import evaluation_crop
+from fofa.data.images import UnreadableImageError, decode_image, read_file, to_rgb
 from fofa.errors import UserError
 from fofa.runs import Run
 from fofa.space import Architecture
@@ -79,22 +80,21 @@ class ImageClassifier:
         Raises:
             UserError: if the file is missing or no image.
         """
-        picture = image if isinstance(image, Image.Image) else _read(Path(image))
+        picture = to_rgb(image) if isinstance(image, Image.Image) else _read(Path(image))
         size = self.architecture.resolution
         if self.crops:
-            picture = evaluation_crop(picture.convert("RGB"), size)
+            picture = evaluation_crop(picture, size)
         else:
-            picture = picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
         values = np.asarray(picture, dtype=np.float32) / 255
         normalised = (values - np.array(self.mean)) / np.array(self.std)
         return torch.from_numpy(normalised.astype(np.float32)).permute(2, 0, 1).contiguous()
 
 
 def _read(path: Path) -> Image.Image:
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
     try:
-        with Image.open(path) as file:
-            return file.convert("RGB")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        return decode_image(read_file(path))
+    except UnreadableImageError as error:
         raise UserError(f"{path}: not an image that can be read: {error}") from None

@@ -1,82 +1,65 @@
-"""Image folders (`folder:DIR`, `imagenet:DIR`): train/<class>/ and val/<class>/ with image files.
+"""Lists of image files to batches: tickets to worker processes, decoded batches to the device.
 
-Worker processes decode. The resolution of a step travels with each image's ticket, so that workers
-may run ahead of the trainer by any number of steps.
+The resolution of a step travels with each image's ticket, so that workers may run ahead of the
+trainer by any number of steps.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fofa.data.decoding import Ticket, UnreadableImageError, decode
+from fofa.data.decoding import Ticket, decode
+from fofa.data.images import UnreadableImageError
 from fofa.data.sampling import TrainOrder
 from fofa.data.source import IMAGENET_MEAN, IMAGENET_STD, Batch, DataSource
 from fofa.data.subset import calibration_indices, spread_indices, training_subset
 from fofa.errors import UserError
 from fofa.seeds import mix
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff"}
-
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ImageList:
-    """Image files of one split with their labels."""
+class Images(Protocol):
+    """Encoded images of one split with their labels, int64 (N,)."""
 
-    paths: list[Path]
-    labels: list[int]
+    @property
+    def labels(self) -> np.ndarray: ...
 
-    def take(self, indices: Iterable[int]) -> ImageList:
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """What an image is called in messages."""
+
+    def read(self, index: int) -> bytes:
+        """The content of its file; raises `UnreadableImageError`."""
+
+    def take(self, indices: Iterable[int]) -> Self:
         """The images of these indices, in their order."""
-        chosen = list(indices)
-        return ImageList([self.paths[i] for i in chosen], [self.labels[i] for i in chosen])
+
+    def arrange(self, num_images: int, seed: int, epoch: int) -> Tensor:
+        """The order of an epoch, as `fofa.data.sampling.Arrange`."""
 
 
-def list_images(folder: Path) -> tuple[tuple[str, ...], ImageList]:
-    """The classes of a split's folder, in alphabetical order, and its images.
+class Decoded(NamedTuple):
+    """What a worker made of a batch of tickets: uint8 (N, 3, R, R), int64 (N,), and the faults.
 
-    Raises:
-        UserError: if the folder is missing, or a class has no images.
+    A tuple, because the loader pins the tensors of tuples only.
     """
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such folder; expected DIR/train and DIR/val with a "
-            "folder of images for each class"
-        )
-    classes = sorted(path for path in folder.iterdir() if path.is_dir())
-    if len(classes) < 2:
-        raise UserError(f"{folder}: has {len(classes)} class folders, expected at least 2")
-    paths: list[Path] = []
-    labels: list[int] = []
-    for label, place in enumerate(classes):
-        found = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
-        if not found:
-            raise UserError(f"{place}: this class has no images ({', '.join(sorted(SUFFIXES))})")
-        paths += found
-        labels += [label] * len(found)
-    return tuple(place.name for place in classes), ImageList(paths, labels)
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """What a worker made of a batch of tickets: uint8 (N, 3, R, R), int64 (N,), and the faults."""
 
     images: Tensor
     labels: Tensor
     faults: list[str]
 
 
-class FolderSource(DataSource):
-    """A data source over image files.
+class DecodingSource(DataSource):
+    """A data source over encoded images.
 
     Attributes:
         num_skipped: training images left out so far because they could not be read.
@@ -88,21 +71,21 @@ class FolderSource(DataSource):
         self,
         name: str,
         spec: str,
-        folder: Path,
+        class_names: tuple[str, ...],
+        train: Images,
+        test: Images,
         *,
         train_fraction: float = 1.0,
         seed: int = 0,
         device: torch.device | None = None,
         workers: int = 0,
     ) -> None:
-        self.name, self.spec = name, spec
-        self.class_names, train = list_images(folder / "train")
-        test_classes, self._test = list_images(folder / "val")
-        if test_classes != self.class_names:
-            odd = sorted(set(test_classes) ^ set(self.class_names))[0]
-            raise UserError(f"{folder}: class {odd!r} is in only one of train/ and val/")
-        self._train = train.take(training_subset(len(train.paths), train_fraction, seed).tolist())
-        self.num_train, self.num_test = len(self._train.paths), len(self._test.paths)
+        self.name, self.spec, self.class_names = name, spec, class_names
+        self._train = train
+        if train_fraction != 1:
+            self._train = train.take(training_subset(len(train), train_fraction, seed).tolist())
+        self._test = test
+        self.num_train, self.num_test = len(self._train), len(test)
         self.num_skipped = 0
         self._device = device or torch.device("cpu")
         self._workers = workers
@@ -120,7 +103,7 @@ class FolderSource(DataSource):
         """
 
         def tickets() -> Iterator[list[Ticket]]:
-            for step, indices in order.batches(steps):
+            for step, indices in order.batches(steps, self._train.arrange):
                 resolution = resolution_of(step)
                 yield [
                     Ticket(
@@ -149,7 +132,7 @@ class FolderSource(DataSource):
         yield from self._evaluation(self._test, indices, resolution, batch_size, skip=False)
 
     def _evaluation(
-        self, images: ImageList, indices: list[int], resolution: int, batch_size: int, *, skip: bool
+        self, images: Images, indices: list[int], resolution: int, batch_size: int, *, skip: bool
     ) -> Iterator[Batch]:
         def tickets() -> Iterator[list[Ticket]]:
             for start in range(0, len(indices), batch_size):
@@ -157,12 +140,12 @@ class FolderSource(DataSource):
 
         yield from self._batches(images, _Lists(tickets), skip=skip)
 
-    def _batches(self, images: ImageList, tickets: _Lists, *, skip: bool) -> Iterator[Batch]:
+    def _batches(self, images: Images, tickets: _Lists, *, skip: bool) -> Iterator[Batch]:
         loader = DataLoader(
-            _Files(images),
+            DecodedImages(images),
             batch_sampler=tickets,
             num_workers=self._workers,
-            collate_fn=_collate,
+            collate_fn=collate,
             pin_memory=self._device.type == "cuda",
         )
         for decoded in loader:
@@ -189,21 +172,22 @@ class _Lists:
         return self._make()
 
 
-class _Files(Dataset[tuple[np.ndarray | str, int]]):
+class DecodedImages(Dataset[tuple[np.ndarray | str, int]]):
     """Decodes the image of a ticket; a fault comes back as its description."""
 
-    def __init__(self, images: ImageList) -> None:
+    def __init__(self, images: Images) -> None:
         self._images = images
 
     def __getitem__(self, ticket: Ticket) -> tuple[np.ndarray | str, int]:
-        path, label = self._images.paths[ticket.index], self._images.labels[ticket.index]
+        label = int(self._images.labels[ticket.index])
         try:
-            return decode(path, ticket), label
+            return decode(self._images.read(ticket.index), ticket), label
         except UnreadableImageError as error:
-            return str(error), label
+            return f"{self._images.name(ticket.index)}: {error}", label
 
 
-def _collate(items: list[tuple[np.ndarray | str, int]]) -> Decoded:
+def collate(items: list[tuple[np.ndarray | str, int]]) -> Decoded:
+    """A worker's batch, without the images that could not be decoded."""
     arrays = [(pixels, label) for pixels, label in items if not isinstance(pixels, str)]
     faults = [pixels for pixels, _ in items if isinstance(pixels, str)]
     labels = torch.tensor([label for _, label in arrays], dtype=torch.int64)
