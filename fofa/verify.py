@@ -65,9 +65,9 @@ def verify(row: Row, run: Run) -> Verdict:
     """Build the network of `row` from `run`, time it here, and compare.
 
     The network is exported as the table's were timed: at the resolution whose latency was looked
-    up, and in fp16 where the table is of that type. Noise images set its BatchNorm statistics:
-    they keep activations in an ordinary range, and beyond that values do not change how long a
-    network takes.
+    up, with the table's batch size, and in fp16 where the table is of that type. Noise images set
+    its BatchNorm statistics: they keep activations in an ordinary range, and beyond that values do
+    not change how long a network takes.
 
     Raises:
         UserError: if there is no table, the run is of another space or width than the table, or it
@@ -91,7 +91,14 @@ def verify(row: Row, run: Run) -> Verdict:
         file = Path(folder) / "network.onnx"
         metadata = {"architecture": architecture.name}
         dtype: Precision = "fp16" if lut.protocol.dtype == "fp16" else "fp32"
-        write_onnx(network, architecture.resolution, file, metadata, dtype=dtype)
+        write_onnx(
+            network,
+            architecture.resolution,
+            file,
+            metadata,
+            dtype=dtype,
+            batch_size=lut.protocol.batch_size,
+        )
         timing = _profile(file, Path(row.lut), architecture.name)
     measured = float(timing["latency_ms"])
     warnings = [f"measured differently from the table: {text}" for text in timing["differences"]]

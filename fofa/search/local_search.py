@@ -142,10 +142,10 @@ def _trades(
         change = constraint.costs.of(moves) - now
         keep &= affordable(now + change[first] + change[second], constraint.limit)
     gain = scores[first] + scores[second] - 2 * base_score
-    kept = np.flatnonzero(keep & (gain > 0))
-    if len(kept) > TRADES_SCORED:
-        kept = kept[np.argpartition(-gain[kept], TRADES_SCORED)[:TRADES_SCORED]]
-    one, other = first[kept], second[kept]
+    promising = np.flatnonzero(keep & (gain > 0))
+    if len(promising) > TRADES_SCORED:
+        promising = promising[np.argpartition(-gain[promising], TRADES_SCORED)[:TRADES_SCORED]]
+    one, other = first[promising], second[promising]
     codes = np.where(touched[other], moves.codes[other], moves.codes[one])
-    trades = Population(codes, np.repeat(base.resolution_index, len(kept)), base.resolutions)
+    trades = Population(codes, np.repeat(base.resolution_index, len(promising)), base.resolutions)
     return trades[np.flatnonzero(within_limits(trades, constraints))]

@@ -98,15 +98,15 @@ def pair(
     scale, scale_notes = _resolution_scale(lut, accuracy.space, accuracy.proxy, sides)
     wanted = _wanted(resolutions, accuracy.space.resolutions, f"accuracy table {accuracy.recipe}")
     timed = set(lut.space.resolutions)
-    kept = tuple(r for r in wanted if r * scale in timed)
-    rows = measured(accuracy, resolutions=kept)
+    shared = tuple(r for r in wanted if r * scale in timed)
+    rows = measured(accuracy, resolutions=shared)
     if not len(rows):
         raise UserError(
             f"{sides} have no architecture in common at resolutions {sorted(wanted)}: "
             f"latency is known at {lut.space.resolutions}"
         )
-    pairing = Pairing(kept, scale, (*notes, *scale_notes))
-    return _timed(rows, encode(rows.architectures, kept), lut, pairing, accuracy.space.kind)
+    pairing = Pairing(shared, scale, (*notes, *scale_notes))
+    return _timed(rows, encode(rows.architectures, shared), lut, pairing, accuracy.space.kind)
 
 
 def measured(accuracy: AccuracyTable, *, resolutions: Sequence[int] | None = None) -> Candidates:
@@ -148,10 +148,10 @@ def pair_predictor(
     if record.proxy is not None and not timed & set(known):
         scale = record.proxy.resolution_scale
         notes.append(_proxy_note(record.proxy, known))
-    kept = tuple(r for r in chosen if r * scale in timed)
-    if not kept or (resolutions is not None and len(kept) < len(chosen)):
+    shared = tuple(r for r in chosen if r * scale in timed)
+    if not shared or (resolutions is not None and len(shared) < len(chosen)):
         raise UserError(f"{sides} do not fit: resolutions {sorted(timed)} and {sorted(chosen)} px")
-    return Pairing(kept, scale, tuple(notes))
+    return Pairing(shared, scale, tuple(notes))
 
 
 def pair_with_all(
