@@ -14,6 +14,7 @@ from pathlib import Path
 import onnx
 import pytest
 from PIL import Image
+from waiting import PATIENCE_SECONDS
 
 from fofa import api
 from fofa.errors import UserError
@@ -112,7 +113,7 @@ def call(command: Sequence[str | Path], folder: Path) -> str:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_SECONDS
 
 from fofa.latency import Lut, required_keys
 
@@ -31,7 +32,12 @@ def environment(tmp_path_factory):
 def fofa_profile(environment, *arguments):
     command = [sys.executable, "-m", "profilers.commands.profile", *map(str, arguments)]
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=120
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
 
 

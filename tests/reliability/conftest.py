@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE_SECONDS
 
 from fofa.latency import Lut
-
-TIMEOUT_SECONDS = 240.0
-"""Far beyond what a program of these tests takes; only a program that hangs takes longer."""
 
 MODULES = {
     "fofa-train": "fofa.commands.train",
@@ -89,7 +87,7 @@ class Program:
             os.killpg(self.number, signal.SIGKILL)
         return self.wait()
 
-    def wait(self, timeout: float = TIMEOUT_SECONDS) -> Ended:
+    def wait(self, timeout: float = PATIENCE_SECONDS) -> Ended:
         """How it ended; a program that does not end in time fails the test."""
         code = self.wait_until(lambda: False, timeout)
         if code is None:
@@ -98,7 +96,7 @@ class Program:
         return Ended(self.name, code, *map(read, (self.stdout, self.stderr)))
 
     def wait_until(
-        self, condition: Callable[[], bool], timeout: float = TIMEOUT_SECONDS
+        self, condition: Callable[[], bool], timeout: float = PATIENCE_SECONDS
     ) -> int | None:
         """Wait for the condition or the program's end, and return its exit code, if it ended."""
         deadline = time.monotonic() + timeout

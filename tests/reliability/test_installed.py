@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_SECONDS
 
 from fofa.accuracy import AccuracyTable
 from fofa.latency import Lut
@@ -85,7 +86,7 @@ def run(installed: Path, tmp_path: Path) -> Run:
             text=True,
             cwd=place,
             env=environment,
-            timeout=300,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert done.returncode in codes, done.stderr

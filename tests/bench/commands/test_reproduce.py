@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_SECONDS
 
 ARGUMENTS = ["-m", "bench.commands.reproduce"]
 
@@ -23,7 +24,7 @@ def fofa_reproduce(folder: Path, *arguments: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=PATIENCE_SECONDS,
     )
 
 
@@ -53,7 +54,7 @@ def test_a_real_study_that_was_stopped_ends_like_any_other(tmp_path: Path) -> No
     )
     time.sleep(8)
     first.send_signal(signal.SIGTERM)
-    assert first.wait(timeout=120) in (0, 1, 130, -signal.SIGTERM, 143)
+    assert first.wait(timeout=PATIENCE_SECONDS) in (0, 1, 130, -signal.SIGTERM, 143)
     done = fofa_reproduce(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
     assert "2 of 2 steps done" in done.stderr

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_SECONDS
 
 COMMAND = [sys.executable, "-m", "bench.commands.bench", "--tables", "2,3,5", "--figures", "1,4"]
 
@@ -54,7 +55,7 @@ def check_whole(name: str, content: bytes) -> None:
 def test_killed_at_random_moments(tmp_path: Path, write_project: Callable[[Path], Path]) -> None:
     unbroken = write_project(tmp_path / "unbroken")
     start = time.monotonic()
-    assert fofa_bench(unbroken).wait(timeout=120) == 0
+    assert fofa_bench(unbroken).wait(timeout=PATIENCE_SECONDS) == 0
     duration = time.monotonic() - start
     broken = write_project(tmp_path / "broken")
     moments = random.Random(0)
@@ -62,17 +63,17 @@ def test_killed_at_random_moments(tmp_path: Path, write_project: Callable[[Path]
         process = fofa_bench(broken)
         time.sleep(moments.uniform(0.3, 1.0) * duration)
         process.kill()
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE_SECONDS)
         for name, content in files_of(broken).items():
             check_whole(name, content)
-    assert fofa_bench(broken).wait(timeout=120) == 0
+    assert fofa_bench(broken).wait(timeout=PATIENCE_SECONDS) == 0
     assert files_of(broken) == files_of(unbroken)
 
 
 def test_a_place_that_cannot_be_written_is_one_line(project: Path) -> None:
     (project / "reports/tables").write_text("a file where a folder should be")
     process = fofa_bench(project)
-    _, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 2
     assert stderr.count(b"\n") == 1
     assert b"cannot write" in stderr

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_SECONDS
 
 from bench.reports.build import build
 from bench.reports.pages import write_report
@@ -137,7 +138,7 @@ def test_a_browser_opens_it_without_an_error_and_sorts(report: Path, tmp_path: P
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
     assert re.findall(r".*CONSOLE.*", done.stderr) == []
     title = re.search(r"<title>sorted:([0-9.,]+)</title>", done.stdout)

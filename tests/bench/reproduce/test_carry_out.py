@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 from rich.console import Console
+from waiting import PATIENCE_SECONDS
 
 from bench.commands.reproduce import app as reproduce_app
 from bench.reproduce.carry_out import carry_out
@@ -198,7 +199,7 @@ def stop(*_):
     sys.exit(130)
 signal.signal(signal.SIGTERM, stop)
 print("ready", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 PARENT = """
 import sys
@@ -220,5 +221,5 @@ def test_a_stop_signal_reaches_the_step_and_is_waited_for(tmp_path: Path) -> Non
     assert parent.stdout.readline() == "ready\n"
     time.sleep(0.2)
     parent.send_signal(signal.SIGTERM)
-    assert parent.wait(timeout=30) == 130
+    assert parent.wait(timeout=PATIENCE_SECONDS) == 130
     assert parent.stdout.read() == "saved\n"

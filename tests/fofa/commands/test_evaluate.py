@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_SECONDS
 
 from fofa.accuracy import AccuracyTable
 from fofa.commands.evaluate import main
@@ -93,7 +94,7 @@ def test_a_killed_evaluation_goes_on(run: Path, tmp_path: Path) -> None:
         [*COMMAND, *arguments, str(out)], env=ENVIRONMENT, stdout=subprocess.DEVNULL
     )
     partial = tmp_path / "accuracy.json.partial"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not partial.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.kill()

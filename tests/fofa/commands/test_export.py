@@ -10,6 +10,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from waiting import PATIENCE_SECONDS
 
 from fofa.commands.export import main
 
@@ -32,7 +33,7 @@ def test_a_file_is_written_and_described(run, tmp_path) -> None:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

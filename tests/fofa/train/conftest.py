@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_SECONDS
 
 Command = Callable[..., list[str]]
 Runner = Callable[..., subprocess.CompletedProcess[str]]
@@ -48,10 +49,15 @@ def command() -> Command:
 def run() -> Runner:
     """Runs a command line to its end with one thread."""
 
-    def wait(arguments: list[str], timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def wait(arguments: list[str]) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.run(
-            arguments, capture_output=True, text=True, timeout=timeout, env=environment, check=False
+            arguments,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            env=environment,
+            check=False,
         )
 
     return wait

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from waiting import PATIENCE_SECONDS
 
 from fofa.runs import Run
 
@@ -73,11 +74,11 @@ def test_a_job_goes_on_when_a_worker_was_killed(command: Command, tmp_path: Path
         log.open("wb") as stderr,
         subprocess.Popen(arguments, stderr=stderr, env=environment) as process,
     ):
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not (folder / "weights.safetensors").is_file() and time.monotonic() < deadline:
             time.sleep(0.05)
         workers_of(process)[-1].send_signal(signal.SIGKILL)
-        assert process.wait(timeout=150) == 0, log.read_text()
+        assert process.wait(timeout=PATIENCE_SECONDS) == 0, log.read_text()
     record = Run.open(folder).record
     assert record.status == "finished"
     assert all(
@@ -90,7 +91,7 @@ def test_restarted_and_unbroken_jobs_end_with_equal_weights(
     command: Command, run: Runner, tmp_path: Path
 ) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    assert run(torchrun(2, *train_arguments(command, unbroken)), timeout=200).returncode == 0
+    assert run(torchrun(2, *train_arguments(command, unbroken))).returncode == 0
     test_a_job_goes_on_when_a_worker_was_killed(command, tmp_path)
     (tmp_path / "run").rename(broken)
     ours, theirs = (load_file(f / "weights.safetensors") for f in (broken, unbroken))
@@ -106,9 +107,9 @@ def test_a_job_without_restarts_ends_when_a_worker_dies(
     arguments = torchrun(processes, *train_arguments(command, folder))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(arguments, stderr=subprocess.DEVNULL, env=environment) as process:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not (folder / "weights.safetensors").is_file() and time.monotonic() < deadline:
             time.sleep(0.05)
         workers_of(process)[-1].send_signal(signal.SIGKILL)
-        assert process.wait(timeout=120) != 0
+        assert process.wait(timeout=PATIENCE_SECONDS) != 0
     assert Run.open(folder).record.status == "running"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from waiting import PATIENCE_SECONDS
 
 from fofa.runs import Run
 
@@ -48,7 +49,7 @@ def run_and_kill(arguments: list[str], folder: Path, at_step: int) -> None:
     """Start the command; kill -9 it once the log says that `at_step` is done."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, env=environment) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while process.poll() is None and time.monotonic() < deadline:
             log = folder / "log.jsonl"
             if log.is_file() and log.read_bytes().count(b"\n") >= at_step:
@@ -114,11 +115,11 @@ def test_a_terminated_run_saves_and_goes_on(command: Command, run: Runner, tmp_p
     arguments = command(folder, "fofa-n3", checkpoint_steps=1000)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not (folder / "weights.safetensors").is_file() and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
     if process.returncode == 130:
         assert "run the same command to go on" in stderr
     assert run(arguments).returncode == 0
@@ -135,7 +136,7 @@ def test_a_second_trainer_in_the_same_folder_is_refused(
     first = command(folder, "fofa-n3", epoch_scale=10)
     with subprocess.Popen(first, stderr=subprocess.DEVNULL, env=environment) as process:
         try:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while not (folder / "run.json").is_file() and time.monotonic() < deadline:
                 time.sleep(0.05)
             second = run(first)

@@ -10,6 +10,7 @@ import time
 import ofa_files
 import onnx
 import pytest
+from waiting import PATIENCE_SECONDS
 
 from fofa.latency import Lut
 from fofa.runtime.graph import build_model
@@ -23,7 +24,11 @@ QUICK = [*TINY, "--budget-seconds", "1"]
 
 def profile(*arguments, code=0, cwd=None):
     done = subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=120
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
@@ -74,7 +79,7 @@ def test_strict_is_1_exactly_where_the_table_says_unstable(tmp_path):
         [*COMMAND, "--device", "cpu", "--out", out, "--strict", "--json", *QUICK],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
     stability = Lut.read(out).stability
     assert done.returncode == (0 if stability.stable else 1)
@@ -102,7 +107,7 @@ def test_a_killed_run_resumes(tmp_path):
     out = tmp_path / "t.json"
     command = [*COMMAND, "--device", "cpu", "--out", str(out), *TINY, "--budget-seconds", "60"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    partial, deadline = partial_path(out), time.monotonic() + 60
+    partial, deadline = partial_path(out), time.monotonic() + PATIENCE_SECONDS
     while not (partial.exists() and partial.read_bytes().count(b"\n") >= 4):
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
@@ -111,7 +116,7 @@ def test_a_killed_run_resumes(tmp_path):
     process.wait()
     finished = partial.read_bytes().count(b"\n") - 1
     assert not out.exists()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
     facts = Lut.read(out).device.measured_on["measurement"]
     assert facts["resumed_rounds"] == finished
@@ -182,7 +187,7 @@ def test_a_table_is_compared_with_an_older_one(measured, tmp_path):
     older, _ = measured
     data = json.loads(older.read_text())
     for entry in data["entries"]:
-        entry["latency_ms"] *= 3
+        entry["latency_ms"] *= 100  # beyond what other work on this machine can do
     slower = tmp_path / "slower.json"
     slower.write_text(json.dumps(data))
     same = json.loads(profile("--lut", older, "--compare", older, "--strict", "--json").stdout)

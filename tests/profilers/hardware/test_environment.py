@@ -7,6 +7,7 @@ import time
 
 import pynvml
 import pytest
+from waiting import PATIENCE_SECONDS
 
 from profilers.hardware import environment, nvml
 
@@ -30,13 +31,13 @@ def test_environment_names_no_person_or_machine():
 
 
 def test_live_state_sees_another_process_work_and_not_its_own_children():
-    spin = "import time\nend = time.time() + 30\nwhile time.time() < end: pass"
+    spin = "import time\nend = time.time() + 300\nwhile time.time() < end: pass"
     # A grandchild whose parent has gone is no longer ours.
     start = (
         "import subprocess, sys; "
         f"print(subprocess.Popen([sys.executable, '-c', {spin!r}], stdout=subprocess.DEVNULL).pid)"
     )
-    pid = int(subprocess.check_output([sys.executable, "-c", start], timeout=30))
+    pid = int(subprocess.check_output([sys.executable, "-c", start], timeout=PATIENCE_SECONDS))
     child = subprocess.Popen([sys.executable, "-c", spin])
     try:
         time.sleep(0.3)
