@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from bench.gate.baseline import Baseline, Tolerance, make_baseline
 from bench.gate.compare import compare, exit_code
@@ -22,9 +21,10 @@ from bench.gate.summary import (
 )
 from bench.reports.build import FIGURES, TABLES, build, parse_choice
 from bench.reports.formats import show
+from bench.tables.captions import one_line
 from bench.tables.collect import Collection, collect
 from bench.tables.devices import WantedLimits, parse_limits
-from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.commands.cli import make_app, run_app, stderr_console, stdout_console
 from fofa.errors import UserError
 from fofa.files import write_text
 
@@ -142,7 +142,7 @@ def bench(
     from bench.reports.pages import write_report
 
     page = write_report(report, out)
-    console = Console(highlight=False)
+    console = stdout_console()
     for table in report.tables:
         show(table, console)
     _note(report.notes)
@@ -182,13 +182,13 @@ def _update(path: Path, collection: Collection, limits: WantedLimits, tolerance:
     _note(notes)
     devices = ", ".join(dict.fromkeys(entry.lut.device for entry in baseline.results))
     count = sum(len(entry.limits) for entry in baseline.results)
-    print(f"baseline: {path}: {count} limits on {devices}")
+    print(one_line(f"baseline: {path}: {count} limits on {devices}"))
 
 
 def _note(notes: Iterable[str]) -> None:
     warnings = stderr_console()
     for note in dict.fromkeys(notes):
-        warnings.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+        warnings.print(one_line(f"note: {note}"), style="yellow", markup=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from bench.figures.style import INK, PAPER, Figure, canvas, finish, recipe_colour
+from bench.figures.style import INK, PAPER, Figure, canvas, drawn_label, finish, recipe_colour
 from bench.tables import captions, paper
 from bench.tables.collect import AccuracySource, Setting, SettingResults
 from bench.tables.devices import PairedDevice
@@ -113,10 +113,10 @@ def tradeoff_figure(name: str, results: SettingResults) -> Figure | None:
                 alpha=0.75,
                 linewidths=0,
                 color=recipe_colour(recipe, TRADEOFF_RECIPES),
-                label=paper.label(recipe),
+                label=drawn_label(paper.label(recipe)),
             )
         axes.set_xlabel(f"multiply-adds at {resolution} px (millions)")
-        axes.set_ylabel(f"top-1 on {setting.dataset} (%)")
+        axes.set_ylabel(f"top-1 on {drawn_label(setting.dataset)} (%)")
         axes.legend(loc="lower right")
         return finish(drawn, name, title, _tradeoff_caption(setting, present, resolution))
 
@@ -166,12 +166,12 @@ def pareto_figure(name: str, results: SettingResults, device: PairedDevice) -> F
                 axes,
                 device.candidates[source.anchor],
                 recipe_colour(recipe, list(firsts)),
-                paper.label(recipe),
+                drawn_label(paper.label(recipe)),
             )
         for limit in device.limits.values_ms:
             axes.axvline(limit, color=INK, linewidth=0.8, linestyle=":", zorder=1)
         axes.set_xlabel(f"latency of a batch of {device.source.lut.protocol.batch_size} (ms)")
-        axes.set_ylabel(f"top-1 on {results.setting.dataset} (%)")
+        axes.set_ylabel(f"top-1 on {drawn_label(results.setting.dataset)} (%)")
         axes.legend(loc="lower right")
         return finish(
             drawn, name, title, _pareto_caption(results.setting, list(firsts.values()), device)

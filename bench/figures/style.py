@@ -17,6 +17,9 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
+from bench.tables import captions
 
 INK = "#24292e"
 GRID = "#d9dee3"
@@ -33,6 +36,9 @@ RECIPE_COLOURS = {
 }
 """Orange and blue as in the paper's Figure 4; all readable on white and on near-black."""
 FURTHER_COLOURS = ("#a8763e", "#7d8590", "#b5a316", "#e5534b")
+
+MAX_LABEL = 40
+"""Characters of a name in a drawing; a longer one would leave no room for the axes."""
 
 SETTINGS: dict[Any, Any] = {
     "axes.edgecolor": INK,
@@ -51,6 +57,7 @@ SETTINGS: dict[Any, Any] = {
     "legend.frameon": False,
     "savefig.facecolor": PAPER,
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "svg.hashsalt": "fofa",
     "text.color": INK,
     "xtick.color": INK,
@@ -70,6 +77,7 @@ class Figure:
 
     def inline(self) -> str:
         """The SVG for an HTML page: as wide as its place, colours from the page, own ids."""
+        title = html.escape(captions.one_line(self.title))
         svg = self.svg[self.svg.index("<svg") :]
         svg = re.sub(r' width="[^"]*pt"', ' width="100%"', svg, count=1)
         svg = re.sub(r' height="[^"]*pt"', "", svg, count=1)
@@ -78,7 +86,7 @@ class Figure:
         svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
         for colour, variable in VARIABLES.items():
             svg = svg.replace(colour, variable)
-        return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.title)}" ', 1)
+        return svg.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
 
 
 @contextmanager
@@ -96,6 +104,19 @@ def finish(drawn: Canvas, name: str, title: str, caption: Sequence[str]) -> Figu
     drawn.savefig(png, format="png", dpi=160, metadata={"Software": None})
     text = "\n".join(line.rstrip() for line in svg.getvalue().splitlines()) + "\n"
     return Figure(name, title, tuple(caption), text, png.getvalue())
+
+
+def drawn_label(text: str) -> str:
+    """A name from a file as it can be drawn: one short line of characters that the font has.
+
+    The caption and the tables beside the figure have it whole.
+    """
+    font = get_font(findfont(FontProperties(family=[SETTINGS["font.family"]])))
+    line = captions.one_line(text)
+    shown = "".join(c if font.get_char_index(ord(c)) else "\ufffd" for c in line)
+    shown = shown if len(shown) <= MAX_LABEL else f"{shown[: MAX_LABEL - 1]}…"
+    # A legend leaves out what begins with an underscore.
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def recipe_colour(recipe: str, recipes: Sequence[str]) -> str:

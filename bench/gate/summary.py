@@ -9,6 +9,7 @@ from itertools import groupby
 
 from bench.gate.compare import LimitComparison, Status
 from bench.reports.formats import escape_markdown
+from bench.tables.captions import one_line
 
 MARKS = {Status.HELD: "✅", Status.REGRESSED: "❌", Status.INCOMPARABLE: "⚠️"}
 MAX_ANNOTATIONS = 10
@@ -33,7 +34,7 @@ def allowances(comparisons: Sequence[LimitComparison]) -> str | None:
     parts = [
         f"{allowed} on {', '.join(dict.fromkeys(names))}" for allowed, names in devices.items()
     ]
-    return f"allowed latency: {'; '.join(parts)}" if parts else None
+    return one_line(f"allowed latency: {'; '.join(parts)}") if parts else None
 
 
 def complaints(comparisons: Sequence[LimitComparison]) -> list[str]:
@@ -50,7 +51,7 @@ def complaints(comparisons: Sequence[LimitComparison]) -> list[str]:
             lines += [
                 f"{comparison.status.value}: {place}: {reason}" for reason in comparison.reasons
             ]
-    return list(dict.fromkeys(lines))
+    return list(dict.fromkeys(map(one_line, lines)))
 
 
 def markdown_summary(comparisons: Sequence[LimitComparison]) -> str:
@@ -89,18 +90,21 @@ def junit_xml(comparisons: Sequence[LimitComparison]) -> str:
     ordered = sorted(comparisons, key=lambda comparison: comparison.device)
     for device, members in groupby(ordered, key=lambda comparison: comparison.device):
         cases = list(members)
-        suite = ElementTree.SubElement(root, "testsuite", {"name": device, **_counts(cases)})
+        suite = ElementTree.SubElement(
+            root, "testsuite", {"name": one_line(device), **_counts(cases)}
+        )
         for comparison in cases:
             case = ElementTree.SubElement(
                 suite,
                 "testcase",
-                classname=f"{device}.{comparison.recipe}-seed{comparison.seed}",
+                classname=one_line(f"{device}.{comparison.recipe}-seed{comparison.seed}"),
                 name=f"{comparison.old.limit_ms:g} ms",
             )
             tag = {Status.REGRESSED: "failure", Status.INCOMPARABLE: "error"}.get(comparison.status)
             if tag is not None:
-                fault = ElementTree.SubElement(case, tag, message="; ".join(comparison.reasons))
-                fault.text = "\n".join(comparison.reasons)
+                reasons = [one_line(reason) for reason in comparison.reasons]
+                fault = ElementTree.SubElement(case, tag, message="; ".join(reasons))
+                fault.text = "\n".join(reasons)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv as csv_module
 import io
+import re
 import textwrap
 from itertools import groupby
 
@@ -16,6 +17,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from bench.tables.captions import one_line
 from bench.tables.model import Cell, ChosenArchitecture, Column, MethodRow, Table
 
 
@@ -73,11 +75,14 @@ def paper_text(cell: Cell, column: Column) -> str | None:
     return None if theirs is None else f"paper {theirs}"
 
 
+MARKDOWN_SPECIAL = re.compile(r"[\\`*_$~|\[\]]")
+
+
 def markdown(table: Table) -> str:
     """The table with its title and caption."""
     heads = ["Method", *(_markdown_head(column) for column in table.columns)]
     lines = [
-        f"### {table.title}",
+        f"### {escape_markdown(table.title)}",
         "",
         _markdown_line(heads),
         _markdown_line([":--", *("--:" for _ in table.columns)]),
@@ -94,8 +99,9 @@ def markdown(table: Table) -> str:
 
 
 def escape_markdown(value: str) -> str:
-    """`value` with what would break a Markdown table cell made harmless."""
-    return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;")
+    """`value` as one line of plain text in a Markdown paragraph, heading, link or table cell."""
+    line = one_line(" ".join(value.split()))
+    return MARKDOWN_SPECIAL.sub(r"\\\g<0>", line.replace("&", "&amp;").replace("<", "&lt;"))
 
 
 def _markdown_head(column: Column) -> str:
@@ -216,7 +222,7 @@ def latex(table: Table) -> str:
 
 def escape_latex(value: str) -> str:
     """`value` with LaTeX's special characters made printable."""
-    return "".join(LATEX_SPECIAL.get(character, character) for character in value)
+    return "".join(LATEX_SPECIAL.get(character, character) for character in one_line(value))
 
 
 def _latex_groups(columns: list[Column]) -> list[str]:
@@ -294,7 +300,7 @@ def _screen_grid(table: Table, indices: list[int]) -> RichTable:
         grid.add_column(head, justify="right", vertical="top", no_wrap=True)
     for row in table.rows:
         cells = [_screen_cell(row.cells[index], table.columns[index]) for index in indices]
-        grid.add_row(row.method, *cells)
+        grid.add_row(Text(row.method), *cells)
     return grid
 
 

@@ -17,6 +17,7 @@ import fofa
 from bench.reports import formats
 from bench.reports.build import Report
 from bench.reports.provenance import SourceFile, provenance
+from bench.tables.captions import one_line
 from bench.tables.model import Cell, Column, Table
 from fofa.files import write_bytes, write_text
 
@@ -55,9 +56,9 @@ def markdown_page(report: Report) -> str:
         for figure in section.figures:
             caption = " ".join(escape(sentence) for sentence in figure.caption)
             parts += [
-                f"### {figure.title}",
+                f"### {escape(figure.title)}",
                 "",
-                f"![{figure.title}]({FIGURES}/{figure.name}.svg)",
+                f"![{escape(figure.title)}]({FIGURES}/{figure.name}.svg)",
                 "",
                 caption,
                 "",
@@ -76,6 +77,7 @@ def html_page(report: Report, sources: Sequence[SourceFile]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: one_line(value) if type(value) is str else value,
     )
     environment.filters["inline"] = lambda figure: Markup(figure.inline())
     environment.globals.update(_called_by_template())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from bench.tables import paper
@@ -10,10 +11,17 @@ from fofa.accuracy import AccuracyTable
 from fofa.latency import Lut
 
 MANY_SIZES = 6
+NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+"""Characters that move a cursor, end a line or are refused by XML."""
 SELECTION_NOTE = (
     "In each cell: best top-1 in percent among all architectures within the limit, the architecture"
     " that reaches it and its latency; as in the paper, it is chosen by the accuracy that is shown."
 )
+
+
+def one_line(text: str) -> str:
+    """`text` from a file as one line that any terminal, log and XML file takes."""
+    return NOT_TEXT.sub("\ufffd", text)
 
 
 def protocol_text(lut: Lut) -> str:

@@ -37,8 +37,16 @@ def make_app(help_text: str) -> typer.Typer:
 
 
 def stderr_console() -> Console:
-    """Where progress and warnings go, so that standard output holds results only."""
-    return Console(stderr=True, highlight=False)
+    """Where progress and warnings go, so that standard output holds results only.
+
+    Brackets in what is printed are text, never markup: names of files and devices hold them.
+    """
+    return Console(stderr=True, highlight=False, markup=False)
+
+
+def stdout_console(*, soft_wrap: bool = False) -> Console:
+    """Where results go. Brackets in a name are no markup here either."""
+    return Console(highlight=False, markup=False, soft_wrap=soft_wrap)
 
 
 def joined_lists(arguments: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from fofa.accuracy import AccuracyTable
-from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_console
+from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_console, stdout_console
 from fofa.errors import UserError
 from fofa.files import check_replaceable, locked
 from fofa.space import Architecture, SearchSpace, parse_architecture
@@ -147,10 +147,9 @@ def _show(table: AccuracyTable, out: Path) -> None:
             f"{entry.macs / 1e6:.1f}",
             f"{entry.params / 1e6:.2f}",
         )
-    from rich.console import Console
 
     record = table.evaluation
-    console = Console(highlight=False, soft_wrap=True)
+    console = stdout_console(soft_wrap=True)
     console.print(shown)
     console.print(
         f"{len(table.architectures)} architectures measured on {record.test_images} test images of "

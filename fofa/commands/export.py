@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.commands.cli import make_app, run_app, stderr_console, stdout_console
 from fofa.errors import UserError
 from fofa.files import check_replaceable
 from fofa.precision import parse_precision
@@ -111,7 +110,7 @@ def export(
     if as_json:
         print(json.dumps(result.to_dict(), indent=2, allow_nan=False))
         return
-    lines = Console(highlight=False, soft_wrap=True)
+    lines = stdout_console(soft_wrap=True)
     lines.print(f"{named.name} as {chosen}, {request.dtype}: {out}")
     lines.print(f"BatchNorm statistics: {result.statistics}")
     if result.max_difference is not None:

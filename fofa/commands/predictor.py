@@ -8,10 +8,9 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from fofa.accuracy import AccuracyTable
-from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.commands.cli import make_app, run_app, stderr_console, stdout_console
 from fofa.errors import UserError
 from fofa.predictor.model import HeldOutRecord, load_predictor
 from fofa.progress import Progress
@@ -95,7 +94,7 @@ def _show(what: str, error: HeldOutRecord, *, as_json: bool) -> None:
         print(json.dumps(error.model_dump(), indent=2))
         return
     tau = "unknown" if error.kendall_tau is None else f"{error.kendall_tau:.3f}"
-    console = Console(highlight=False, soft_wrap=True)
+    console = stdout_console(soft_wrap=True)
     console.print(what)
     console.print(
         f"on {error.architectures} architectures it was not trained on: Kendall tau {tau}, mean "

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from fofa.accuracy import AccuracyTable
-from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_console
+from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_console, stdout_console
 from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.predictor.model import Predictor, load_predictor
@@ -109,7 +108,7 @@ def search(
             result["verification"] = [asdict(verdict) for verdict in verdicts]
         print(json.dumps(result, indent=2, allow_nan=False))
     else:
-        console = Console(highlight=False)
+        console = stdout_console()
         print_outcome(outcome, console)
         if verdicts:
             from fofa.verify import print_verdicts

@@ -183,7 +183,7 @@ def test_a_lost_point_fails_the_gate_and_is_named(gated: Path, tmp_path: Path) -
     worse = edit(gated / "reports/accuracy/compofa.json", tmp_path / "worse.json", lower)
     done = fofa_bench(gated, "--check", "baseline.json", "--accuracy", worse)
     assert done.returncode == 1
-    (line,) = [line for line in done.stdout.splitlines() if "note10" in line]
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("regressed: note10")]
     assert "note10, compofa seed 0, 15 ms" in line
     assert f"was {chosen['top1']:.2f}" in line
     assert f"is {chosen['top1'] - 1:.2f}" in line
