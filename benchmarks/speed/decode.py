@@ -26,13 +26,14 @@ from fofa.data.source import IMAGENET_MEAN, IMAGENET_STD
 from fofa.seeds import mix
 
 GOAL = 2.0
-WIDTH, HEIGHT = 500, 375
 SHARPNESS = 1.2
 """Exponent by which the spectrum of the made images falls; photographs have 1 to 1.3."""
 
 
 def run(
     resolution: Annotated[int, typer.Option(min=8, help="Side of the crops in pixels.")] = 160,
+    width: Annotated[int, typer.Option(min=8, help="Of the images, in pixels.")] = 500,
+    height: Annotated[int, typer.Option(min=8, help="Of the images, in pixels.")] = 375,
     images: Annotated[int, typer.Option(min=1, help="Images of each quality.")] = 64,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; the median counts.")] = 9,
     quality: Annotated[
@@ -50,14 +51,15 @@ def run(
         return
     for value in quality or (75, 90):
         with tempfile.TemporaryDirectory() as place:
-            write_photographs(Path(place), images, value)
-            _report(f"{WIDTH}x{HEIGHT}, quality {value}", Path(place), resolution, rounds)
+            write_photographs(Path(place), images, (width, height), value)
+            _report(f"{width}x{height}, quality {value}", Path(place), resolution, rounds)
 
 
-def write_photographs(folder: Path, count: int, quality: int) -> None:
+def write_photographs(folder: Path, count: int, size: tuple[int, int], quality: int) -> None:
     """Noise with a photograph's spectrum and colours, in two classes."""
+    width, height = size
     rng = np.random.default_rng(0)
-    frequency = np.hypot(np.fft.fftfreq(HEIGHT)[:, None], np.fft.rfftfreq(WIDTH)[None])
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = np.inf
     for name in ("a", "b"):
         (folder / name).mkdir()
@@ -65,7 +67,7 @@ def write_photographs(folder: Path, count: int, quality: int) -> None:
         layers = []
         for _ in range(3):
             wave = rng.normal(size=frequency.shape) + 1j * rng.normal(size=frequency.shape)
-            layer = np.fft.irfft2(wave / frequency**SHARPNESS, (HEIGHT, WIDTH))
+            layer = np.fft.irfft2(wave / frequency**SHARPNESS, (height, width))
             layers.append(layer / layer.std())
         grey, red, blue = layers
         pixels = np.stack([grey + 0.3 * red, grey, grey + 0.3 * blue], -1) * 50 + 128

@@ -64,7 +64,7 @@ class UnreadableImageError(Exception):
     """Not an image that can be decoded; one line says why."""
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path | str) -> bytes:
     """The content of a regular file; pipes and devices are refused, not waited for.
 
     Raises:
@@ -73,13 +73,13 @@ def read_file(path: Path) -> bytes:
     try:
         # A pipe that nobody writes to would hang in an ordinary open.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableImageError("not a regular file")
             if status.st_size > MAX_FILE_BYTES:
                 raise UnreadableImageError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
-            return file.read(MAX_FILE_BYTES)
+            return file.read(status.st_size)
     except OSError as error:
         raise UnreadableImageError(error.strerror or str(error)) from None
 
@@ -108,16 +108,15 @@ def opened(content: bytes | bytearray) -> Iterator[Image.Image]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about sizes and tags; what is wrong is raised below
-            image = Image.open(BytesIO(content), formats=FORMATS)
-        with image:
-            width, height = image.size
-            if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-                raise UnreadableImageError(
-                    f"{width} x {height} pixels, more than the {MAX_PIXELS:,} "
-                    f"(and {MAX_SIDE:,} a side) that are decoded"
-                )
-            yield image
+            warnings.simplefilter("ignore")  # of sizes and tags; what matters is raised
+            with Image.open(BytesIO(content), formats=FORMATS) as image:
+                width, height = image.size
+                if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+                    raise UnreadableImageError(
+                        f"{width} x {height} pixels, more than the {MAX_PIXELS:,} "
+                        f"(and {MAX_SIDE:,} a side) that are decoded"
+                    )
+                yield image
     except UnidentifiedImageError:
         raise UnreadableImageError(f"no image of a known format ({', '.join(FORMATS)})") from None
     except DAMAGE as error:

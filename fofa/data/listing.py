@@ -61,7 +61,7 @@ class ImageList:
 
     def read(self, index: int) -> bytes:
         """The content of an image's file; raises `UnreadableImageError`."""
-        return read_file(Path(self.name(index)))
+        return read_file(self.name(index))
 
     def take(self, indices: Iterable[int]) -> ImageList:
         """The images of these indices, in their order."""

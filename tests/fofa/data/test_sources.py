@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fofa.data import DataSource, TrainOrder, open_data
-from fofa.data.tensors import Split, TensorSource
+from fofa.data.tensors import Split, TensorSource, send
 from fofa.errors import UserError
 
 
@@ -146,3 +146,22 @@ def test_a_folder_without_cifar10_says_what_is_missing(
 ) -> None:
     with pytest.raises(UserError, match=r"no CIFAR-10 here.*--download"):
         open_data(f"cifar10:{make(tmp_path)}")
+
+
+def test_indices_and_maps_go_to_a_gpu_from_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the program does not wait for the copy; told by what is asked, without a GPU."""
+    asked: list[str] = []
+
+    def pinned(tensor: torch.Tensor) -> torch.Tensor:
+        asked.append("pinned")
+        return tensor
+
+    def moved(tensor: torch.Tensor, device: torch.device, non_blocking: bool = False) -> object:
+        asked.append(f"{device.type} {non_blocking}")
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pinned)
+    monkeypatch.setattr(torch.Tensor, "to", moved)
+    send(torch.zeros(2), torch.device("cuda"))
+    send(torch.zeros(2), torch.device("cpu"))
+    assert asked == ["pinned", "cuda True", "cpu False"]
