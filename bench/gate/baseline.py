@@ -38,7 +38,7 @@ class LutIdentity(BaseModel):
     dtype: Annotated[str, AfterValidator(short_precision)] | None
     batch_size: int
     threads: int | None
-    width_mult: float
+    width_mult: Positive
     num_classes: int | None = None
 
     @classmethod

@@ -98,6 +98,15 @@ def test_versions_are_told_apart(baseline: Baseline, tmp_path: Path) -> None:
         Baseline.read(path)
 
 
+def test_a_width_beyond_all_numbers_is_refused(baseline: Baseline, tmp_path: Path) -> None:
+    content = json.loads(baseline.to_json())
+    content["results"][0]["lut"]["width_mult"] = 10**400
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="width_mult"):
+        Baseline.read(path)
+
+
 def test_a_tables_own_error_is_its_mean_error_or_its_noise(make_lut: Callable[..., Lut]) -> None:
     assert make_lut(mape=2.5).error_percent == 2.5
     assert make_lut(mape=0.1).error_percent == 0.5
