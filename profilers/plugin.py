@@ -81,8 +81,23 @@ class Session(ABC):
             UserError: if the file is no network that this runtime takes.
         """
 
+    def replica(self, number: int) -> Session:
+        """A session whose builds share no choice that the runtime made for this one's.
+
+        Two builds of one network may differ in speed, where a runtime tries kernels and takes the
+        fastest; networks that are timed twice are built by different replicas. Most runtimes make
+        the same of the same network, for which this session does. It is closed with this one.
+
+        Args:
+            number: 1 or more; this session is replica 0.
+        """
+        return self
+
     def environment(self) -> dict[str, Any]:
-        """State of the hardware that may differ from moment to moment (clocks, temperature)."""
+        """State of the hardware that may differ from moment to moment (clocks, temperature).
+
+        A GPU's is under the key `gpu`, as `profilers.measuring.stability` reads it.
+        """
         return {}
 
     def hardware(self) -> dict[str, Any]:
@@ -126,6 +141,30 @@ class MeasuringPlugin(Plugin):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkEstimate:
+    """An estimated latency of one network: milliseconds of a batch, with a 90% interval."""
+
+    network: str
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    protocol: ProtocolRecord
+    source: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `--json` prints them."""
+        return {
+            "network": self.network,
+            "method": "estimated",
+            "latency_ms": self.latency_ms,
+            "low_ms": self.low_ms,
+            "high_ms": self.high_ms,
+            "protocol": self.protocol.model_dump(),
+            "source": self.source,
+        }
+
+
 class TablePlugin(Plugin):
     """A plugin that makes a table without running anything."""
 
@@ -138,3 +177,13 @@ class TablePlugin(Plugin):
         Raises:
             UserError: if the source is missing or wrong.
         """
+
+    def estimate_network(
+        self, network: Path, options: PluginOptions, device: str
+    ) -> NetworkEstimate:
+        """What one exported ONNX network would take.
+
+        Raises:
+            UserError: if the plugin knows tables only, or the file is not to be read.
+        """
+        raise UserError(f"plugin {self.name} does not run networks")

@@ -1,7 +1,7 @@
 """Timing one exported network with the care that a table gets.
 
-The network is loaded twice and timed as two entries, in interleaved rounds with the canary; what
-the two differ by is the noise of the result.
+The network is built and loaded twice (by two replicas of the session) and timed as two entries, in
+interleaved rounds with the canary; what the two differ by is the noise of the result.
 """
 
 from __future__ import annotations
@@ -89,7 +89,10 @@ def time_network(
         UserError: if the file is no network of this runtime, or the table lacks a block of it.
     """
     predicted = lut.latency_ms(architecture) if lut and architecture else None
-    items = tuple(Item(name, "file", 0, (), file=network) for name in ("network", "network again"))
+    items = tuple(
+        Item(name, "file", 0, (), file=network, replica=replica)
+        for replica, name in enumerate(("network", "network again"))
+    )
     workload = Workload(canary_item(CANARY_RESOLUTION, NetworkConfig()), items)
     plan, rounds = run_rounds(session, workload, settings, instruments)
     measurement = evaluate(plan, rounds, workload.canary.name)

@@ -18,7 +18,8 @@ class MeasureSettings:
         seed: of the choice of networks and the order of the rounds.
         calibration_networks, validation_networks: whole networks timed per resolution.
         repeats: validation networks per resolution that are timed twice, as two separate entries.
-        budget_seconds: wall time for everything; fewer or more rounds are made to meet it.
+        budget_seconds: wall time for warming up and the rounds, once everything is built; fewer or
+            more rounds are made to meet it.
         min_rounds, max_rounds: bounds that win over the budget.
         min_samples, max_samples: recorded runs per visit.
         visit_ms: recorded time per visit that is aimed at within those bounds.

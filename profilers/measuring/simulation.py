@@ -36,7 +36,9 @@ class SimulatedDevice:
         outlier_share, outlier_factor: of the runs, and how much slower they are.
         scatter: standard deviation of each run, relative.
         launch_ms: of a device that does not wait; None for one that does.
-        seed: of outliers and scatter.
+        build_luck: how much two builds of one network differ, as a relative standard deviation.
+        build_seconds: what building anything takes.
+        seed: of outliers, scatter and luck.
     """
 
     block_ms: float = 0.02
@@ -48,6 +50,8 @@ class SimulatedDevice:
     outlier_factor: float = 20.0
     scatter: float = 0.0
     launch_ms: float | None = None
+    build_luck: float = 0.0
+    build_seconds: float = 0.0
     seed: int = 0
 
     def latency_ms(self, blocks: Sequence[BlockSpec]) -> float:
@@ -95,8 +99,11 @@ class SimulatedPlugin(MeasuringPlugin):
 class SimulatedSession(Session):
     """Lowers blocks to runs of known length."""
 
-    def __init__(self, device: SimulatedDevice, time: SimulatedTime, batch_size: int) -> None:
+    def __init__(
+        self, device: SimulatedDevice, time: SimulatedTime, batch_size: int, replica: int = 0
+    ) -> None:
         self._device, self._time, self._batch_size = device, time, batch_size
+        self._replica = replica
 
     @property
     def protocol(self) -> ProtocolRecord:
@@ -104,10 +111,17 @@ class SimulatedSession(Session):
             plugin="simulated", runtime="simulated", dtype="fp32", batch_size=self._batch_size
         )
 
+    def replica(self, number: int) -> SimulatedSession:
+        return SimulatedSession(self._device, self._time, self._batch_size, number)
+
     def lower(self, blocks: Sequence[BlockSpec]) -> SimulatedRunner:
-        return SimulatedRunner(
-            self._device, self._time, self._device.latency_ms(blocks) * self._batch_size
-        )
+        device = self._device
+        self._time.seconds += device.build_seconds
+        luck = random.Random(f"{device.seed}/{self._replica}/{list(blocks)}")
+        latency_ms = device.latency_ms(blocks) * self._batch_size
+        if device.build_luck:
+            latency_ms *= max(0.1, luck.gauss(1.0, device.build_luck))
+        return SimulatedRunner(device, self._time, latency_ms)
 
     def load(self, network: Path) -> SimulatedRunner:
         raise UserError(f"{network}: a simulated device loads no files")

@@ -44,6 +44,7 @@ class Item:
         blocks: what runs, in order.
         architecture: of a whole network.
         file: an exported network to load in place of building the blocks.
+        replica: of the session that builds it (`profilers.plugin.Session.replica`).
     """
 
     name: str
@@ -52,6 +53,7 @@ class Item:
     blocks: tuple[BlockSpec, ...]
     architecture: Architecture | None = None
     file: Path | None = None
+    replica: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,4 +153,5 @@ def _features(subnets: Sequence[Subnet], resolution: int, config: NetworkConfig)
 def _network(role: Role, subnet: Subnet, resolution: int, config: NetworkConfig) -> Item:
     architecture = Architecture(subnet, resolution)
     blocks = tuple(network_blocks(subnet, resolution, config))
-    return Item(f"{role} {architecture}", role, resolution, blocks, architecture)
+    replica = 1 if role == "repeat" else 0
+    return Item(f"{role} {architecture}", role, resolution, blocks, architecture, replica=replica)

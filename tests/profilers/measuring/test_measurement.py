@@ -121,6 +121,14 @@ def test_the_budget_sets_the_number_of_rounds():
     assert 2 < rounds(3.0) < rounds(6.0) <= MeasureSettings().max_rounds
 
 
+def test_an_hour_of_building_leaves_the_rounds_their_time():
+    settings = MeasureSettings(
+        calibration_networks=4, validation_networks=3, min_rounds=2, budget_seconds=3.0
+    )
+    hour = run(SimulatedDevice(build_seconds=3600 / len(WORKLOAD.items)), settings=settings)
+    assert len(hour.rounds) == len(run(SimulatedDevice(), settings=settings).rounds)
+
+
 def test_garbage_collection_is_restored():
     import gc
 

@@ -1,9 +1,18 @@
-"""Timing one network beside a table: in what the two were measured differently."""
+"""Timing one network: what is built, and in what a table was measured differently."""
+
+from pathlib import Path
 
 from fofa.accuracy import SpaceRecord
 from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
 from profilers.commands.profile import like_table
-from profilers.measuring.network_timing import protocol_differences
+from profilers.measuring.network_timing import protocol_differences, time_network
+from profilers.measuring.settings import MeasureSettings
+from profilers.measuring.simulation import (
+    SimulatedDevice,
+    SimulatedPlugin,
+    SimulatedRunner,
+    SimulatedSession,
+)
 from profilers.plugin import PluginOptions
 
 
@@ -20,6 +29,25 @@ def table(**fields):
         space=SpaceRecord(kind="compound", width_mult=1.0, resolutions=[160]),
         entries=[LutEntry(resolution=160, position="stem", latency_ms=1)],
     )
+
+
+class LoadsFiles(SimulatedSession):
+    """Takes 2 ms for any file, 5% more for that of another replica."""
+
+    def replica(self, number):
+        return LoadsFiles(self._device, self._time, self._batch_size, number)
+
+    def load(self, network):
+        return SimulatedRunner(self._device, self._time, 2.0 * (1 + 0.05 * self._replica))
+
+
+def test_a_network_is_built_twice_and_the_noise_is_between_the_builds():
+    plugin = SimulatedPlugin(SimulatedDevice())
+    session = LoadsFiles(plugin.device, plugin.time, 1)
+    settings = MeasureSettings(min_rounds=5, max_rounds=5)
+    timing = time_network(session, Path("net.onnx"), settings, plugin.instruments())
+    assert 2.0 < timing.latency_ms < 2.1
+    assert timing.noise_percent > 4
 
 
 def test_nothing_differs_where_all_is_the_same():

@@ -34,6 +34,8 @@ def test_validation_networks_are_never_used_in_calibration(kind, seed):
         assert not calibration & validation
         assert len(repeats) == SETTINGS.repeats
         assert set(repeats) <= validation
+        assert {item.replica for item in workload.of("repeat")} == {1}
+        assert {item.replica for item in workload.of("validation")} == {0}
         assert all(architecture in space for architecture in calibration | validation)
 
 

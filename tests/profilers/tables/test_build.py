@@ -43,6 +43,13 @@ def simulate(tmp_path, device=None, request=REQUEST, **options):
     return measure_lut(request, plugin, tmp_path / "t.json", plugin.instruments(), **options)
 
 
+def test_the_noise_tells_how_much_two_builds_of_a_network_differ(tmp_path):
+    assert simulate(tmp_path, SimulatedDevice()).validation.noise_percent == pytest.approx(0)
+    lucky = simulate(tmp_path, SimulatedDevice(build_luck=0.05))
+    assert lucky.validation.noise_percent > 1
+    assert any("timed twice differs" in reason for reason in lucky.stability.reasons)
+
+
 @pytest.mark.parametrize("kind", ["compound", "elastic"])
 def test_a_table_predicts_every_network_of_the_device(tmp_path, kind):
     device = SimulatedDevice(scatter=0.01, outlier_share=0.02, cold_factors=(2.0, 1.2))
