@@ -143,6 +143,32 @@ class Calibration(BaseModel):
     offset_ms: Finite
 
 
+class EstimateError(BaseModel):
+    """What is known of the error of an estimated table: nobody has measured this hardware for it.
+
+    The percentages of the `Validation` that holds it are over published latencies of the same
+    runtime class and type, each estimated without any measurement of its own hardware.
+
+    Attributes:
+        factor: what the model's time was multiplied by to agree with the published ones.
+        bias_percent: by how much the estimates are too high in the middle.
+        low_factor, high_factor: times an estimate, the ends of its 90% interval.
+        inside_interval_percent: how many of the published ones lay inside.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["leave-one-hardware-out"] = "leave-one-hardware-out"
+    runtime_class: str
+    factor: Positive
+    measurements: Annotated[int, Field(ge=1)]
+    hardware: list[str]
+    bias_percent: Finite
+    low_factor: Positive
+    high_factor: Positive
+    inside_interval_percent: Annotated[float, Field(ge=0, le=100)]
+
+
 class Validation(BaseModel):
     """Error of the table on whole networks that calibration never saw. Percentages."""
 
@@ -155,6 +181,7 @@ class Validation(BaseModel):
     within_10_percent: Annotated[float, Field(ge=0, le=100)]
     kendall_tau: Annotated[float, Field(ge=-1, le=1)] | None
     noise_percent: NonNegative
+    estimate: EstimateError | None = None
 
 
 class Stability(BaseModel):
@@ -223,6 +250,15 @@ class Lut(FileModel):
         if self.validation is None:
             return None
         return max(self.validation.mape_percent, self.validation.noise_percent)
+
+    @property
+    def margin_percent(self) -> float | None:
+        """By how much a network may be slower than predicted; None if that was never looked at.
+
+        Of an estimate the upper end of its interval, which one in twenty goes beyond.
+        """
+        estimate = self.validation.estimate if self.validation else None
+        return self.error_percent if estimate is None else 100 * (estimate.high_factor - 1)
 
     @property
     def instability(self) -> str | None:

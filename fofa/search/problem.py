@@ -50,7 +50,7 @@ class Target:
         """
         if margin == "none":
             return self.limit_ms
-        error = self.lut.error_percent
+        error = self.lut.margin_percent
         if error is None:
             raise UserError(
                 f"the {self.lut.method} table of {self.lut.device.requested} was not validated on "

@@ -90,7 +90,10 @@ def profile(
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the choice of networks and the order.")] = 0,
     budget_seconds: Annotated[
-        float, typer.Option(help="Wall time to aim at; a least number of rounds is always made.")
+        float,
+        typer.Option(
+            help="Wall time to aim at once all is built; a least number of rounds is always made."
+        ),
     ] = DEFAULT_BUDGET_SECONDS,
     fresh: Annotated[
         bool, typer.Option(help="Discard an interrupted measurement instead of continuing it.")
@@ -133,6 +136,14 @@ def profile(
     if network is not None:
         if older is not None:
             raise UserError("--compare compares tables; it does not go with --network")
+        if estimator := estimating(plugin or device):
+            if lut is not None:
+                raise UserError("an estimate is not compared with a table; leave out --lut")
+            label = device or estimator.name
+            named = find_device(label, plugins=registry.installed(), plugin=plugin)
+            estimate = estimator.estimate_network(network, named.options(chosen), label)
+            show.network_estimate(estimate, as_json=as_json)
+            return
         table = Lut.read(lut) if lut else None
         timing = profile_network(network, table, device, plugin, chosen, settings, architecture)
         show.network(timing, as_json=as_json)
@@ -244,6 +255,14 @@ def like_table(chosen: PluginOptions, table: Lut | None, plugin: str) -> PluginO
             extra["graphs"] = "on" if options["cuda_graphs"] else "off"
     missing = {name: value for name, value in recorded.items() if getattr(chosen, name) is None}
     return dataclasses.replace(chosen, **missing, extra=extra | chosen.extra)
+
+
+def estimating(plugin: str | None) -> TablePlugin | None:
+    """The plugin of this name if it makes tables without running anything; else None."""
+    if plugin is None or plugin not in registry.installed():
+        return None
+    loaded = registry.load_plugin(plugin)
+    return loaded if isinstance(loaded, TablePlugin) else None
 
 
 def measuring(plugin: Plugin) -> MeasuringPlugin:

@@ -13,6 +13,7 @@ from rich.table import Table
 from fofa.latency import Lut, Stability
 from profilers.hardware.devices import Device
 from profilers.measuring.network_timing import NetworkTiming
+from profilers.plugin import NetworkEstimate
 from profilers.registry import PluginStatus
 from profilers.tables.agreement import Agreement
 
@@ -107,6 +108,25 @@ def network(timing: NetworkTiming, *, as_json: bool) -> None:
     for difference in timing.differences:
         grid.add_row("differs", difference)
     grid.add_row("stable", _verdict(timing.stability))
+    _console().print(grid)
+
+
+def network_estimate(estimate: NetworkEstimate, *, as_json: bool) -> None:
+    """One network's estimated latency."""
+    if as_json:
+        print(json.dumps(estimate.to_dict(), indent=2))
+        return
+    grid = _grid()
+    protocol = estimate.protocol
+    grid.add_row("network", estimate.network)
+    grid.add_row(
+        "estimated by", f"{protocol.runtime}, {protocol.dtype}, batch {protocol.batch_size}"
+    )
+    grid.add_row(
+        "latency",
+        f"{estimate.latency_ms:.4g} ms ({estimate.low_ms:.4g} to {estimate.high_ms:.4g} ms in 90%)",
+    )
+    grid.add_row("source", estimate.source)
     _console().print(grid)
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from fofa.accuracy import Positive
 from fofa.errors import UserError
 
-Dtype = Literal["fp32", "fp16"]
+Dtype = Literal["fp32", "tf32", "fp16"]
 HARDWARE_FILE = Path(__file__).with_name("peak_rates.yaml")
 
 
@@ -30,6 +30,9 @@ class Hardware(BaseModel):
     source: str
     aliases: tuple[str, ...] = ()
     cores: Annotated[int, Field(ge=1)] = 1
+    multiprocessors: Annotated[int, Field(ge=1)] = 1
+    half_rate_sums: bool = False
+    embedded: bool = False
 
     def check_dtype(self, dtype: str) -> Dtype:
         """`dtype`, if the hardware computes it.

@@ -1,99 +1,45 @@
-"""Estimates for hardware that one does not have, from its published peak rates.
+"""Estimates for hardware that one does not have, from its data sheet and published measurements.
 
-The roofline model (Williams et al., 2009) kernel by kernel: a kernel takes the longer of computing
-and of moving its data, plus the cost of launching it. No kernel reaches the peaks; `EFFICIENCY`
-holds the shares assumed here. They are round numbers for small-channel networks, not fitted to any
-measurement, and the data moved is counted as if no cache kept anything between kernels. So an
-estimate orders networks by size sensibly, and its absolute milliseconds can be off by a factor of
-two: the table says `estimated`, and everything that uses it repeats that.
+The model is `profilers.estimates`: networks as kernels, kernels as the longer of computing and
+moving data, and the host that launches them, calibrated with published latencies. An estimate says
+so and carries a 90% interval; a table also the error on hardware that the calibration did not see.
+
+Options: `runtime=eager|fused`, eager on a GPU unless chosen, because the paper's Table 4 was
+measured with PyTorch; `tf32=on|off`, whether fp32 products may use TF32 where there is such
+hardware, as PyTorch's convolutions and TensorRT do by themselves; `resolution=SIDE` for a network
+file that leaves it free.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from pathlib import Path
 
 from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
 from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
-from fofa.space import BlockSpec, NetworkConfig, SearchSpace
-from profilers.hardware.kernels import Kernel, block_kernels
-from profilers.hardware.peak_rates import Dtype, Hardware, find_hardware
-from profilers.plugin import Availability, PluginOptions, TablePlugin
+from fofa.space import NetworkConfig, SearchSpace, network_blocks, parse_subnet
+from profilers.estimates.blocks import block_operators
+from profilers.estimates.calibration import calibration
+from profilers.estimates.estimate import Estimator, Load
+from profilers.estimates.kernels import RUNTIME_CLASSES, RuntimeClass
+from profilers.estimates.model import Machine
+from profilers.estimates.onnx_operators import read_network
+from profilers.hardware.peak_rates import Hardware, find_hardware
+from profilers.plugin import Availability, NetworkEstimate, PluginOptions, TablePlugin
 
-BYTES = {"fp32": 4, "fp16": 2}
 DEFAULT_BATCH_SIZE = {"gpu": 64, "cpu": 1}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Efficiency:
-    """Assumed shares of the published peaks, and the cost of a launch.
-
-    The memory share of a CPU is what one core draws of the bandwidth that all of them share.
-    """
-
-    matrix: float
-    vector: float
-    memory: float
-    launch_us: float
-
-
-EFFICIENCY = {
-    "gpu": Efficiency(matrix=0.4, vector=0.4, memory=0.75, launch_us=3.0),
-    "cpu": Efficiency(matrix=0.7, vector=0.4, memory=0.1, launch_us=1.0),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roofline:
-    """The model of one piece of hardware with fixed options; rates are per second."""
-
-    hardware: Hardware
-    dtype: Dtype
-    batch_size: int
-    threads: int
-
-    def kernel_ms(self, kernel: Kernel) -> float:
-        """Milliseconds of one launch for the whole batch."""
-        efficiency = EFFICIENCY[self.hardware.kind]
-        if kernel.unit == "matrix":
-            tflops = self.hardware.matrix_tflops[self.dtype] * efficiency.matrix
-        else:
-            tflops = self.hardware.vector_tflops[self.dtype] * efficiency.vector
-        share = min(1.0, efficiency.memory * self.threads)
-        moved = (kernel.activations * self.batch_size + kernel.weights) * BYTES[self.dtype]
-        compute_s = 2 * kernel.macs * self.batch_size / (tflops * 1e12 * self.threads)
-        memory_s = moved / (self.hardware.memory_gb_per_s * 1e9 * share)
-        return 1e3 * max(compute_s, memory_s) + 1e-3 * efficiency.launch_us
-
-    def block_ms(self, block: BlockSpec) -> float:
-        """Milliseconds of a block for the whole batch."""
-        return sum(self.kernel_ms(kernel) for kernel in block_kernels(block))
-
-    def protocol(self) -> ProtocolRecord:
-        """The options with every figure that went into the estimate."""
-        efficiency = EFFICIENCY[self.hardware.kind]
-        return ProtocolRecord(
-            plugin=RooflinePlugin.name,
-            runtime="roofline model",
-            dtype=self.dtype,
-            batch_size=self.batch_size,
-            threads=self.threads if self.hardware.kind == "cpu" else None,
-            hardware=self.hardware.product,
-            matrix_tflops=self.hardware.matrix_tflops[self.dtype],
-            vector_tflops=self.hardware.vector_tflops[self.dtype],
-            memory_gb_per_s=self.hardware.memory_gb_per_s,
-            matrix_efficiency=efficiency.matrix,
-            vector_efficiency=efficiency.vector,
-            memory_efficiency=efficiency.memory,
-            launch_us=efficiency.launch_us,
-        )
+DEFAULT_RUNTIME: dict[str, RuntimeClass] = {"gpu": "eager", "cpu": "fused"}
+TABLE_OPTIONS = frozenset({"runtime", "tf32"})
+MIDDLE = "33333"
+"""The compound subnet that a table's entries add up to exactly."""
 
 
 class RooflinePlugin(TablePlugin):
-    """Estimates a table; nothing is run."""
+    """Estimates tables and networks; nothing is run."""
 
     name = "roofline"
-    summary = "estimates from published peak rates (--source HARDWARE)"
+    summary = "estimates from data sheets and published latencies (--source HARDWARE)"
     method = "estimated"
 
     def availability(self) -> Availability:
@@ -107,25 +53,53 @@ class RooflinePlugin(TablePlugin):
         Raises:
             UserError: if there are no figures for it, or an option is not possible.
         """
-        model = _model(options, device)
-        hardware = model.hardware
+        estimator = _estimator(options, device, TABLE_OPTIONS)
+        hardware = estimator.machine.hardware
+        entries, factors = [], []
+        for resolution in space.resolutions:
+            middle = _middle(estimator, resolution, config)
+            factors.append(estimator.interval_factor(middle))
+            for block in space.unique_blocks(resolution, config):
+                share = estimator.load(block_operators(block)).part_of(middle)
+                entries.append(LutEntry.of(block, share, resolution=resolution))
         return Lut(
             device=DeviceRecord(requested=device, measured_on={}, matches=None),
             method="estimated",
-            protocol=model.protocol(),
+            protocol=_protocol(estimator),
             space=SpaceRecord.of(space),
-            entries=[
-                LutEntry.of(block, model.block_ms(block), resolution=resolution)
-                for resolution in space.resolutions
-                for block in space.unique_blocks(resolution, config)
-            ],
-            source=f"estimated for {hardware.product} from: {hardware.source}; nothing was run",
+            entries=entries,
+            validation=estimator.validation(max(factors)),
+            source=_source(hardware),
+        )
+
+    def estimate_network(
+        self, network: Path, options: PluginOptions, device: str
+    ) -> NetworkEstimate:
+        """What the network in an ONNX file would take."""
+        estimator = _estimator(options, device, TABLE_OPTIONS | {"resolution"})
+        load = estimator.load(read_network(network, _resolution(options.extra)))
+        factor = estimator.interval_factor(load)
+        return NetworkEstimate(
+            network=network.name,
+            latency_ms=load.latency_ms,
+            low_ms=load.latency_ms / factor,
+            high_ms=load.latency_ms * factor,
+            protocol=_protocol(estimator),
+            source=_source(estimator.machine.hardware),
         )
 
 
-def _model(options: PluginOptions, device: str) -> Roofline:
-    if options.extra:
-        raise UserError(f"roofline: unknown options {', '.join(sorted(options.extra))}")
+def _middle(estimator: Estimator, resolution: int, config: NetworkConfig) -> Load:
+    blocks = network_blocks(parse_subnet(MIDDLE), resolution, config)
+    loads = [estimator.load(block_operators(block)) for block in blocks]
+    return sum(loads[1:], start=loads[0])
+
+
+def _estimator(options: PluginOptions, device: str, known: frozenset[str]) -> Estimator:
+    if unknown := sorted(options.extra.keys() - known):
+        raise UserError(
+            f"roofline: unknown options {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+        )
     hardware = find_hardware(options.source or device)
     batch_size, threads = options.batch_size, options.threads
     batch_size = DEFAULT_BATCH_SIZE[hardware.kind] if batch_size is None else batch_size
@@ -135,11 +109,67 @@ def _model(options: PluginOptions, device: str) -> Roofline:
             f"roofline: batch size {batch_size} and {threads} threads; {hardware.product} takes "
             f"1 or more and at most {hardware.cores}"
         )
-    return Roofline(
-        hardware=hardware,
-        dtype=hardware.check_dtype(options.dtype or "fp32"),
+    return Estimator(
+        machine=Machine(
+            hardware=hardware,
+            dtype=hardware.check_dtype(options.dtype or "fp32"),
+            runtime=_runtime(options.extra, hardware),
+            tf32=_tf32(options.extra),
+            threads=threads,
+        ),
         batch_size=batch_size,
-        threads=threads,
+        calibration=calibration(),
+    )
+
+
+def _runtime(extra: Mapping[str, str], hardware: Hardware) -> RuntimeClass:
+    asked = extra.get("runtime", DEFAULT_RUNTIME[hardware.kind])
+    for runtime in RUNTIME_CLASSES:
+        if runtime == asked:
+            return runtime
+    raise UserError(f"roofline: runtime {asked!r}, expected {' or '.join(RUNTIME_CLASSES)}")
+
+
+def _tf32(extra: Mapping[str, str]) -> bool:
+    asked = extra.get("tf32", "on")
+    if asked not in ("on", "off"):
+        raise UserError(f"roofline: tf32 {asked!r}, expected on or off")
+    return asked == "on"
+
+
+def _resolution(extra: Mapping[str, str]) -> int | None:
+    asked = extra.get("resolution")
+    if asked is None:
+        return None
+    if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked) <= 4096:
+        raise UserError(f"roofline: resolution {asked!r}, expected a number of pixels up to 4096")
+    return int(asked)
+
+
+def _protocol(estimator: Estimator) -> ProtocolRecord:
+    """The options with every figure of the hardware that went into the estimate."""
+    machine = estimator.machine
+    hardware, constants = machine.hardware, estimator.calibration.constants
+    return ProtocolRecord(
+        plugin=RooflinePlugin.name,
+        runtime=f"roofline model, {machine.runtime} runtime",
+        dtype=machine.dtype,
+        batch_size=estimator.batch_size,
+        threads=machine.threads if hardware.kind == "cpu" else None,
+        runtime_class=machine.runtime,
+        product_dtype=machine.product_dtype,
+        hardware=hardware.product,
+        matrix_tflops=hardware.matrix_tflops[machine.product_dtype],
+        vector_tflops=hardware.vector_tflops["fp32" if machine.dtype == "tf32" else machine.dtype],
+        memory_gb_per_s=hardware.memory_gb_per_s,
+        factor=constants.factors[machine.factor_name],
+    )
+
+
+def _source(hardware: Hardware) -> str:
+    return (
+        f"estimated for {hardware.product} from: {hardware.source}; calibrated with published "
+        "latencies of other networks and hardware; nothing was run"
     )
 
 
