@@ -9,7 +9,7 @@ JOBS ?= 2
 PRESET ?= cifar10-small
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test test-all lint format reproduce clean
+.PHONY: help bench test test-all test-isa lint format reproduce clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -32,6 +32,16 @@ test: lint  ## ruff, types and the test suite (under 15 minutes on two cores)
 
 test-all: lint  ## the same with the slow tests: kills, fuzzing, many processes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS)
+
+# The variables stand in for CPUs without AVX-512 and without AVX2. Everything is tested but the
+# folders that compute no network, so that a new test is in unless somebody leaves it out.
+test-isa: $(READY)  ## the numeric tests as on older CPUs, with one and two threads
+	@for isa in default:SSE41 avx2:AVX2; do for threads in 1 2; do \
+		echo "torch: $${isa%:*}, oneDNN: $${isa#*:}, threads: $$threads"; \
+		ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=$${isa#*:} OMP_NUM_THREADS=$$threads \
+			$(BIN)/pytest -q -n $(JOBS) -m 'not slow' tests \
+			--ignore=tests/bench --ignore=tests/reliability || exit 1; \
+	done; done
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

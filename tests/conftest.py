@@ -5,6 +5,7 @@ torch takes seconds to import, and most tests need none: fixtures import it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -39,10 +40,10 @@ def make_run() -> Callable[..., Run]:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """torch on one thread: results repeat, and tests leave the other cores alone."""
+    """torch on one thread, unless OMP_NUM_THREADS asks for more: tests leave other cores alone."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     yield
     torch.set_num_threads(before)
