@@ -27,8 +27,13 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Option(
-            help="shapes, cifar10:DIR, folder:DIR or imagenet:DIR; the run's own by default."
+            help="shapes, cifar10:DIR, folder:DIR, imagenet:DIR or wds:TRAIN,VAL; the run's own by "
+            "default."
         ),
+    ] = None,
+    val_share: Annotated[
+        float | None,
+        typer.Option(help="Share to hold out of --data; a run's own folder stays split as it is."),
     ] = None,
     resolutions: Annotated[
         str | None,
@@ -71,7 +76,7 @@ def evaluate(
     Interrupted, the same command goes on where it stopped. Runs on several processes under
     torchrun.
     """
-    from fofa.data import open_data
+    from fofa.data import open_data, with_val_share
     from fofa.distributed import WorkerLostError, connected, find_place
     from fofa.evaluate.plan import Plan, plan_units
     from fofa.evaluate.table import TableRequest, make_table
@@ -79,6 +84,7 @@ def evaluate(
     from fofa.runs import Run
 
     opened = Run.open(run)
+    data_spec = with_val_share(data, val_share) or opened.record.data_spec
     named = _parse_architectures(architectures)
     if named and resolutions is not None:
         raise UserError("--architectures names resolutions already; leave out --resolutions")
@@ -111,7 +117,7 @@ def evaluate(
         warn(f"the run was not trained at {', '.join(map(str, sorted(strange)))} px")
     request = TableRequest(
         run=opened,
-        data=open_data(data or opened.record.data_spec, device=processes.device),
+        data=open_data(data_spec, device=processes.device),
         plan=plan,
         out=out,
         keep_statistics=keep_statistics,

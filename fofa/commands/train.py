@@ -36,8 +36,13 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            help="shapes, cifar10:DIR, folder:DIR or imagenet:DIR; by default the preset's."
+            help="shapes, cifar10:DIR, folder:DIR, imagenet:DIR or wds:TRAIN,VAL; by default the "
+            "preset's."
         ),
+    ] = None,
+    val_share: Annotated[
+        float | None,
+        typer.Option(help="Share to hold out of a folder without train/ and val/; 0.2 by default."),
     ] = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch CIFAR-10 if it is not there.")
@@ -89,6 +94,7 @@ def train(
     """Train a supernet with a recipe, in the setting of a preset."""
     import torch
 
+    from fofa.data import with_val_share
     from fofa.distributed import find_place
     from fofa.presets import get_preset
     from fofa.train.launch import choose_settings, launch
@@ -101,7 +107,7 @@ def train(
         processes,
         {
             "recipe": recipe,
-            "data": data,
+            "data": with_val_share(data, val_share),
             "epoch_scale": epoch_scale,
             "train_fraction": train_fraction,
             "batch_size": batch_size,

@@ -37,16 +37,19 @@ class OpenOptions:
         return Path(self.place).expanduser()
 
 
-def with_val_share(spec: str, val_share: float | None) -> str:
+def with_val_share(spec: str | None, val_share: float | None) -> str | None:
     """The spec of the same data with that share held out (`--val-share`), for `open_data`.
 
-    In the spec it is recorded with the run, and everything that opens the run's data splits alike.
+    None stays None. In the spec it is recorded with the run, and everything that opens the run's
+    data splits alike.
 
     Raises:
         UserError: if the spec is not of an image folder, or names another share already.
     """
     if val_share is None:
         return spec
+    if spec is None:
+        raise UserError("--val-share needs the data by name: --data folder:DIR")
     if spec.partition(":")[0] not in ("folder", "imagenet"):
         raise UserError(f"--val-share is for image folders (folder:DIR), not for {spec!r}")
     if VAL_SHARE.search(spec):

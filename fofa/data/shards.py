@@ -206,7 +206,7 @@ def _images_of(path: Path, names: tuple[str, ...] | None) -> Iterator[tuple[int,
                 last = -1
                 labels: dict[str, int] = {}
                 for member in tar:
-                    tar.members.clear()  # which keeps all of them otherwise
+                    tar.members = []  # type: ignore[attr-defined] # it keeps all of them otherwise
                     if member.size < 0 or member.offset_data <= last:
                         raise UserError(f"{path}: a header that leads back or nowhere")
                     last = member.offset_data

@@ -207,6 +207,9 @@ def _report(folder: Path, record: RunRecord) -> None:
 def _claimed(folder: Path, settings: TrainSettings, processes: Processes) -> Iterator[None]:
     """Hold the run folder for `settings`, so that no second trainer writes into it.
 
+    A command that turns out to be wrong before it has saved anything leaves no settings there,
+    which would refuse the right one.
+
     Raises:
         UserError: if another process holds it, it is not a place for a run, or it holds a run with
             other settings.
@@ -223,7 +226,12 @@ def _claimed(folder: Path, settings: TrainSettings, processes: Processes) -> Ite
         for place in (folder, folder / CHECKPOINT_PATH.parent):
             remove_leftovers(place)
         settings.claim(folder)
-        yield
+        try:
+            yield
+        except UserError:
+            if SETTINGS_NAME not in names and not (folder / CHECKPOINT_PATH).exists():
+                (folder / SETTINGS_NAME).unlink(missing_ok=True)
+            raise
 
 
 def _in_place(

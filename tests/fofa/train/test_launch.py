@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 import typer
+from PIL import Image
 
 from fofa.commands.train import train
+from fofa.data import open_data
 from fofa.errors import UserError
 from fofa.presets import PRESETS
 from fofa.recipes import RECIPES
@@ -69,6 +71,30 @@ def test_one_subnet_at_a_time_trains_alike(start: Start, tmp_path: Path, recipe:
         for name in ("shared", "single")
     ]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+def test_a_folder_of_classes_trains_and_is_split_alike_afterwards(
+    start: Start, tmp_path: Path
+) -> None:
+    """A mistyped folder or share first: the right command into the same --out is not refused."""
+    for name, colour in (("night", 20), ("noon", 240)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            picture = Image.new("RGB", (20 + number, 24), (colour, colour - number, 0))
+            picture.save(tmp_path / "photos" / name / f"{number}.jpg")
+    options = {"preset": "imagenet", "train_fraction": 1.0, "batch_size": 4, "workers": 0}
+    for wrong in ({"data": "folder:typo"}, {"data": f"folder:{tmp_path}"}, {"batch_size": 900}):
+        given = options | {"data": f"folder:{tmp_path / 'photos'}", "val_share": 0.3} | wrong
+        with pytest.raises(UserError):
+            start(**given)
+        assert not (tmp_path / "run" / "settings.json").exists()
+    code, text = start(**options, data=f"folder:{tmp_path / 'photos'}", val_share=0.3)
+    assert code == 0, text
+    record = Run.open(tmp_path / "run").record
+    assert record.class_names == ["night", "noon"]
+    assert record.data_spec == f"folder:{tmp_path / 'photos'}?val_share=0.3"
+    again = open_data(record.data_spec)
+    assert (again.num_train, again.num_test) == (14, 6)
 
 
 def test_tensorboard_files_and_memory_are_recorded(start: Start, tmp_path: Path) -> None:
