@@ -2,7 +2,8 @@
 
 Names are those of timm; shapes follow the papers (named at each function) and the implementations
 that the published figures were measured with. `published_network` also knows the specialised
-networks of OFA, which are data (`published_networks.json`).
+networks of OFA, which are data (`published_networks.json`), and `block_operators` the blocks of
+this project's own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fofa.errors import UserError
+from fofa.space import BlockSpec
 from fofa.space.blocks import make_divisible
 from profilers.estimates.operators import Layers, OperatorGraph
 
@@ -403,3 +405,28 @@ def _ofa_network(described: dict[str, Any], resolution: int) -> OperatorGraph:
         net.conv(described["final_expand"])
     net.conv(described["feature_channels"])
     return _classify(net)
+
+
+def block_operators(block: BlockSpec) -> OperatorGraph:
+    """The operators of one block; their MACs are those of `fofa.space.block_macs`."""
+    net = Layers(block.in_channels, block.in_size)
+    match block.key.position:
+        case "stem":
+            net.conv(block.out_channels, block.kernel, block.stride)
+        case "head":
+            net.conv(block.mid_channels)
+            net.pool()
+            net.linear(block.out_channels, act=True)
+            net.linear(block.num_classes)
+        case _:
+            inverted_residual(
+                net,
+                block.out_channels,
+                block.kernel,
+                block.stride,
+                mid=block.mid_channels,
+                expands=block.expands,
+                squeezed=block.squeeze_channels,
+                residual=block.residual,
+            )
+    return net.finish()

@@ -188,7 +188,7 @@ class _Reader:
         }
         if node.op_type in makers:
             return makers[node.op_type](node, sources, output)
-        if self._is_bias(node, sources):
+        if self._is_bias(node, sources) or self._is_free(node, sources, output):
             return Operator(name=output, kind="view", inputs=sources, output=output)
         return Operator(
             name=output,
@@ -251,8 +251,10 @@ class _Reader:
 
     def _view(self, node: onnx.NodeProto, sources: tuple[str, ...], output: str) -> Operator:
         """A view, but for a transposition that is then read as one row after the other: a copy."""
-        copied = node.op_type == "Transpose" and any(
-            reader.op_type in ("Reshape", "Flatten") for reader in self.read_by.get(output, ())
+        copied = (
+            node.op_type == "Transpose"
+            and any(one.op_type in ("Reshape", "Flatten") for one in self.read_by.get(output, ()))
+            and not self._feeds_attention(output)
         )
         kind = "pass" if copied else "view"
         return Operator(name=output, kind=kind, inputs=sources, output=output)  # type: ignore[arg-type]
@@ -279,6 +281,26 @@ class _Reader:
             and before.input[1] in self.constants
             and len(self.read_by[sources[0]]) == 1
         )
+
+    def _is_free(self, node: onnx.NodeProto, sources: tuple[str, ...], output: str) -> bool:
+        """Whether it picks one of several slices, or scales what attention multiplies anyway."""
+        if len(sources) != 1:
+            return False
+        if node.op_type == "Gather":
+            return node.input[0] in sources and math.prod(self.shape(node.input[1])) == 1
+        return node.op_type in ("Mul", "Div") and self._feeds_attention(output)
+
+    def _feeds_attention(self, name: str, steps: int = 8) -> bool:
+        """Whether a value is only looked at and scaled until another value multiplies it."""
+        for reader in self.read_by.get(name, ()):
+            if reader.op_type in ("MatMul", "Attention"):
+                found = not any(one in self.constants for one in reader.input[:2])
+            else:
+                looked_at = steps > 0 and reader.op_type in (*VIEWS, "Mul", "Div")
+                found = looked_at and self._feeds_attention(reader.output[0], steps - 1)
+            if found:
+                return True
+        return False
 
     def shape(self, name: str) -> Shape:
         """The inferred shape of a value.

@@ -19,11 +19,11 @@ from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
 from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
 from fofa.space import NetworkConfig, SearchSpace, network_blocks, parse_subnet
-from profilers.estimates.blocks import block_operators
 from profilers.estimates.calibration import calibration
 from profilers.estimates.estimate import Estimator, Load
 from profilers.estimates.kernels import RUNTIME_CLASSES, RuntimeClass
 from profilers.estimates.model import Machine
+from profilers.estimates.networks import block_operators
 from profilers.estimates.onnx_operators import read_network
 from profilers.hardware.peak_rates import Hardware, find_hardware
 from profilers.plugin import Availability, NetworkEstimate, PluginOptions, TablePlugin

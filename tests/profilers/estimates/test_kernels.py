@@ -3,8 +3,8 @@
 import pytest
 
 from fofa.space import NetworkConfig, SearchSpace, block_macs
-from profilers.estimates.blocks import block_operators
 from profilers.estimates.kernels import Kernel, lower
+from profilers.estimates.networks import block_operators
 from profilers.estimates.operators import Layers, Operator, OperatorGraph
 
 

@@ -9,8 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 from fofa.errors import UserError
 from fofa.runtime.graph import build_model
 from fofa.space import NetworkConfig, macs, network_blocks, parse_architecture, parse_subnet
-from profilers.estimates.blocks import block_operators
 from profilers.estimates.kernels import lower
+from profilers.estimates.networks import block_operators
 from profilers.estimates.onnx_operators import network_operators, read_network
 
 BLOCKS = network_blocks(parse_subnet("22222"), 64, NetworkConfig())
@@ -67,6 +67,8 @@ def test_reshapes_that_are_computed_from_the_batch_size_are_followed(tmp_path):
     assert graph.macs == 10 * 32 * 96 + 2 * 10 * 10 * 32 + 10 * 32 * 32
     dense = [kernel for kernel in lower(graph, "fused") if kernel.macs]
     assert [kernel.macs for kernel in dense] == [10 * 32 * 96, 2 * 10 * 10 * 32, 10 * 32 * 32]
+    # One copy brings the heads together; queries, keys and values are only looked at.
+    assert len(lower(graph, "eager")) == 4
 
 
 def test_grouped_strided_and_transposed_convolutions_are_counted():
