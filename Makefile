@@ -38,7 +38,8 @@ test-all: lint  ## the same with the slow tests: kills, fuzzing, many processes
 test-isa: $(READY)  ## the numeric tests as on older CPUs, with one and two threads
 	@for isa in default:SSE41 avx2:AVX2; do for threads in 1 2; do \
 		echo "torch: $${isa%:*}, oneDNN: $${isa#*:}, threads: $$threads"; \
-		ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=$${isa#*:} OMP_NUM_THREADS=$$threads \
+		ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=$${isa#*:} \
+			OMP_NUM_THREADS=$$threads OMP_WAIT_POLICY=passive \
 			$(BIN)/pytest -q -n $(JOBS) -m 'not slow' tests \
 			--ignore=tests/bench --ignore=tests/reliability || exit 1; \
 	done; done

@@ -129,21 +129,21 @@ def test_compound_subnets_in_float32(every: int) -> None:
     subnets = list(compound_subnets())[::every]
     calibration, tests = shapes(40, 40)
     statistics = tree_statistics(supernet, subnets, calibration)
+    networks = [calibrate(supernet, Architecture(s, 40), calibration) for s in subnets]
     for images, labels in tests:
         logits = tree_logits(supernet, statistics, images)
         counts = torch.zeros(len(subnets), 2, dtype=torch.int64)
         count_batch(supernet, statistics, images, labels, counts)
-        for leaf, subnet in enumerate(subnets):
-            network = calibrate(supernet, Architecture(subnet, 40), calibration)
+        for leaf, network in enumerate(networks):
             with torch.inference_mode():
                 single = network(images)
             bound = rounding_bound(network, single)
             torch.testing.assert_close(logits[leaf], single, rtol=0, atol=bound)
-            assert counts[leaf].equal(count_correct(logits[leaf], labels)), subnet
+            assert counts[leaf].equal(count_correct(logits[leaf], labels)), subnets[leaf]
             clear = is_clear(single, bound)
             assert clear.float().mean() > 0.5
             in_tree = count_correct(logits[leaf][clear], labels[clear])
-            assert in_tree.equal(count_correct(single[clear], labels[clear])), subnet
+            assert in_tree.equal(count_correct(single[clear], labels[clear])), subnets[leaf]
 
 
 def in_float64(batches: Iterable[Batch]) -> list[Batch]:
