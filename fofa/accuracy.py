@@ -47,7 +47,10 @@ class SpaceRecord(BaseModel):
 
 
 class TrainingRecord(BaseModel):
-    """How the weights came about. `gpu_hours` is 0 on a CPU, where `core_hours` counts."""
+    """How the weights came about. `gpu_hours` is 0 on a CPU, where `core_hours` counts.
+
+    `budget_hours` is the budget that was asked for, in the same unit; what was spent are the hours.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -57,6 +60,7 @@ class TrainingRecord(BaseModel):
     images_per_second: NonNegative
     seed: int
     core_hours: NonNegative | None = None
+    budget_hours: Positive | None = None
     epoch_scale: Positive | None = None
     train_images: int | None = None
     precision: str | None = None

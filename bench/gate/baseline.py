@@ -66,6 +66,7 @@ class AccuracyIdentity(Setting):
 
     calibration_images: int | None = None
     precision: str | None = None
+    budget_hours: Positive | None = None
 
     @classmethod
     def of(cls, table: AccuracyTable) -> AccuracyIdentity:
@@ -74,6 +75,7 @@ class AccuracyIdentity(Setting):
             **Setting.of(table).model_dump(),
             calibration_images=table.evaluation.calibration_images,
             precision=table.evaluation.precision,
+            budget_hours=table.training.budget_hours,
         )
 
 

@@ -60,6 +60,7 @@ class LimitComparison:
     seed: int
     old: LimitRecord
     status: Status
+    budget_hours: float | None = None
     reasons: tuple[str, ...] = ()
     new_top1: float | None = None
     new_architecture: str | None = None
@@ -70,7 +71,8 @@ class LimitComparison:
     @property
     def place(self) -> str:
         """Device, supernet and limit in words."""
-        return f"{self.device}, {self.recipe} seed {self.seed}, {self.old.limit_ms:g} ms"
+        budget = "" if self.budget_hours is None else f" budget {self.budget_hours:g} h"
+        return f"{self.device}, {self.recipe} seed {self.seed}{budget}, {self.old.limit_ms:g} ms"
 
 
 def compare(
@@ -159,6 +161,8 @@ def _current_accuracy(entry: BaselineEntry, collection: Collection) -> AccuracyS
             f"no accuracy table of {entry.recipe} seed {entry.seed} in "
             f"{collection.accuracy_dir} or named"
         )
+    budget = entry.data.budget_hours
+    found = [s for s in found if s.table.training.budget_hours == budget] or found
     found = [source for source in found if source.named] or found
     same = [s for s in found if not _difference(entry.data, AccuracyIdentity.of(s.table))]
     if not same:
@@ -185,6 +189,7 @@ def _not_compared(entry: BaselineEntry, record: LimitRecord, reason: str) -> Lim
         device=entry.lut.device,
         recipe=entry.recipe,
         seed=entry.seed,
+        budget_hours=entry.data.budget_hours,
         old=record,
         status=Status.INCOMPARABLE,
         reasons=(reason,),
@@ -233,6 +238,7 @@ def _compare_limit(
         device=entry.lut.device,
         recipe=entry.recipe,
         seed=entry.seed,
+        budget_hours=entry.data.budget_hours,
         old=record,
         status=Status.REGRESSED if reasons else Status.HELD,
         reasons=tuple(reasons),

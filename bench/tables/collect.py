@@ -1,7 +1,7 @@
 """What the bench works on: the accuracy tables and latency tables of folders and of the caller.
 
 A file that is named on the command line takes the place of the folder's file of the same recipe and
-seed, or of the same device. Accuracy tables of different settings (data, images, space) are kept
+seed and budget, or of the same device. Accuracy tables of different settings (data, images, space) are kept
 apart: they are never rows of one table. Tables, figures and the gate all start from here, so that
 they are of the same supernets and agree on which of the paper's devices a latency table belongs to.
 """
@@ -19,6 +19,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from bench.tables import paper
+from bench.tables.budgets import Budget, budget_of
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
 from fofa.files import read_json
@@ -65,8 +66,18 @@ class AccuracySource:
 
     @property
     def identity(self) -> tuple[str, int]:
-        """Recipe and seed; of two files with the same, the one named by the caller counts."""
+        """Recipe and seed; of two with the same budget, the one named by the caller counts."""
         return self.table.recipe, self.table.training.seed
+
+    @property
+    def budget(self) -> Budget | None:
+        """The training budget that was asked for; None where epochs were."""
+        return budget_of(self.table.training)
+
+    @property
+    def training(self) -> tuple[str, int, Budget | None]:
+        """What tells the trained supernet from every other on the same data."""
+        return *self.identity, self.budget
 
     @property
     def setting(self) -> Setting:
@@ -129,9 +140,10 @@ class LutSource:
 
 @dataclass(frozen=True, slots=True)
 class SettingResults:
-    """The accuracy tables of one setting by recipe, in the paper's order, and each by seed.
+    """The accuracy tables of one setting by recipe, in the paper's order, by budget and by seed.
 
-    Every table and figure of the setting is made from this one grouping.
+    Every table and figure of the setting is made from this one grouping, or from the part of it
+    that has one budget.
     """
 
     setting: Setting
@@ -140,7 +152,7 @@ class SettingResults:
     @classmethod
     def of(cls, setting: Setting, sources: Iterable[AccuracySource]) -> SettingResults:
         """Group the accuracy tables of `setting`."""
-        ordered = sorted(sources, key=lambda s: (*paper.recipe_order(s.identity[0]), s.identity[1]))
+        ordered = sorted(sources, key=_row_order)
         groups = groupby(ordered, lambda source: source.identity[0])
         return cls(setting, MappingProxyType({recipe: tuple(group) for recipe, group in groups}))
 
@@ -149,9 +161,24 @@ class SettingResults:
         """Every accuracy table, by recipe and seed."""
         return [source for group in self.by_recipe.values() for source in group]
 
+    @property
+    def budgets(self) -> list[Budget]:
+        """The training budgets that were asked for, ascending."""
+        return sorted({source.budget for source in self.sources if source.budget is not None})
+
+    def at(self, budget: Budget | None) -> SettingResults:
+        """Those of one budget; with None, those whose epochs were given."""
+        return SettingResults.of(self.setting, [s for s in self.sources if s.budget == budget])
+
     def of_recipe(self, recipe: str) -> tuple[AccuracySource, ...]:
         """The accuracy tables of a recipe, by seed; none where it was not trained."""
         return self.by_recipe.get(recipe, ())
+
+
+def _row_order(source: AccuracySource) -> tuple[tuple[int, str], bool, Budget, int]:
+    recipe, seed = source.identity
+    budget = source.budget
+    return paper.recipe_order(recipe), budget is not None, budget or Budget(0, "core-hours"), seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +226,8 @@ def collect(
         AccuracySource(path, AccuracyTable.read(path))
         for path in _files(accuracy_dir, AccuracyTable.SCHEMA, accuracy)
     ]
-    taken = {(*source.identity, source.setting.dataset) for source in named_tables}
-    kept = [s for s in found_tables if (*s.identity, s.setting.dataset) not in taken]
+    taken = {(*source.training, source.setting.dataset) for source in named_tables}
+    kept = [s for s in found_tables if (*s.training, s.setting.dataset) not in taken]
     _refuse_doubles(kept + named_tables)
     named_luts = [LutSource(path, Lut.read(path), named=True) for path in _unique(luts)]
     found_luts = [LutSource(path, Lut.read(path)) for path in _files(luts_dir, Lut.SCHEMA, luts)]
@@ -215,13 +242,14 @@ def collect(
 
 def _refuse_doubles(sources: Sequence[AccuracySource]) -> None:
     """Two tables of one supernet would be taken for two seeds."""
-    seen: dict[tuple[str, int, Setting], Path] = {}
+    seen: dict[tuple[str, int, Budget | None, Setting], Path] = {}
     for source in sources:
-        key = (*source.identity, source.setting)
+        key = (*source.training, source.setting)
         if key in seen:
+            within = f" within {source.budget}" if source.budget else ""
             raise UserError(
                 f"{seen[key]} and {source.path}: both are of {source.table.recipe} seed "
-                f"{source.table.training.seed} on the same data; keep one"
+                f"{source.table.training.seed}{within} on the same data; keep one"
             )
         seen[key] = source.path
 
