@@ -14,10 +14,8 @@ import numpy as np
 from PIL import Image
 
 from fofa.data.images import (
-    MAX_PIXELS,
-    MAX_SIDE,
     TURNS,
-    UnreadableImageError,
+    check_size,
     decode_image,
     opened,
     orientation,
@@ -124,8 +122,7 @@ def _jpeg_part(content: bytes, frame: Frame, resolution: int, rng: random.Random
     side. The box is drawn on the upright image and turned to where it is stored.
     """
     width, height = frame.width, frame.height
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise UnreadableImageError(f"{width} x {height} pixels, more than are decoded")
+    check_size(width, height)
     turned = 1
     if frame.has_metadata:
         with opened(content) as image:

@@ -110,18 +110,26 @@ def opened(content: bytes | bytearray) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes and tags; what matters is raised
             with Image.open(BytesIO(content), formats=FORMATS) as image:
-                width, height = image.size
-                if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-                    raise UnreadableImageError(
-                        f"{width} x {height} pixels, more than the {MAX_PIXELS:,} "
-                        f"(and {MAX_SIDE:,} a side) that are decoded"
-                    )
+                check_size(*image.size)
                 yield image
     except UnidentifiedImageError:
         raise UnreadableImageError(f"no image of a known format ({', '.join(FORMATS)})") from None
     except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImageError(reason[:200]) from None
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse an image that would take more than a quarter of a gibibyte, or is a mere strip.
+
+    Raises:
+        UnreadableImageError: with its size.
+    """
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise UnreadableImageError(
+            f"{width} x {height} pixels; at most {MAX_PIXELS:,} in all and {MAX_SIDE:,} a side "
+            "are decoded"
+        )
 
 
 def orientation(image: Image.Image) -> int:
