@@ -51,10 +51,7 @@ def test_matched_limits_scale_with_the_device(factor: float, latencies: list[flo
 
 
 def test_shares_are_those_of_the_note10_table() -> None:
-    path = Path(__file__).parents[3] / "luts/note10.json"
-    if not path.is_file():
-        pytest.skip("luts/note10.json is not there")
-    lut = Lut.read(path)
+    lut = Lut.read(Path(__file__).parents[3] / "luts/note10.json")
     latencies = lut.latencies_ms(SearchSpace(resolutions=(160, 176, 192, 208, 224)).architectures())
     assert len(latencies) == NOTE10_SPACE_SIZE
     assert tuple(int(np.sum(latencies <= limit)) for limit in (15, 20, 25, 30)) == NOTE10_WITHIN
