@@ -20,6 +20,8 @@ from fofa.errors import UserError
 from fofa.runtime.graph import fix_batch
 
 MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
+ENGINE_SUFFIXES = (".plan", ".engine")
+"""Of files that hold a built engine rather than an ONNX model."""
 OLDEST_MAJOR = {"TensorRT": 10, "TensorRT-RTX": 1}
 DEFAULT_BATCH_SIZE = 64
 """What a GPU is measured with and built for unless told: enough images to fill it."""
@@ -40,6 +42,17 @@ class TensorRt:
     def builds_without_gpu(self) -> bool:
         """Whether engines are built for a compute capability rather than on a GPU."""
         return self.name == "TensorRT-RTX"
+
+
+@dataclass(slots=True)
+class Timings:
+    """What the builder measured of single kernels (TensorRT's timing cache), for further builds.
+
+    Whoever gives the same `Timings` to several builds saves measuring the same kernel again, and
+    gets the same choice for it. TensorRT-RTX measures nothing when it builds and leaves it empty.
+    """
+
+    content: bytes = b""
 
 
 def installed_modules() -> list[str]:
@@ -73,7 +86,12 @@ def load_tensorrt() -> TensorRt:
 
 
 def build_engine(
-    runtime: TensorRt, model: bytes, *, batch_size: int, compute_capability: str | None = None
+    runtime: TensorRt,
+    model: bytes,
+    *,
+    batch_size: int,
+    compute_capability: str | None = None,
+    timings: Timings | None = None,
 ) -> bytes:
     """The serialized engine of an ONNX model, for batches of one size, which tables are measured
     with and which is what an engine is fastest at.
@@ -83,6 +101,7 @@ def build_engine(
         batch_size: fills in the model's batch dimension where that is free.
         compute_capability: such as `8.0`, to build for that (TensorRT-RTX only); None builds for
             the GPU that is there.
+        timings: of earlier builds on this GPU; those of this one are added.
 
     Raises:
         UserError: if the model is not valid, or nothing can be built for that GPU.
@@ -104,9 +123,15 @@ def build_engine(
     config.clear_flag(module.BuilderFlag.TF32)
     if compute_capability is not None:
         _target(runtime, config, compute_capability)
+    # The builder reads and writes it while it works: it has to live as long.
+    measured = None
+    if timings is not None and not runtime.builds_without_gpu:
+        measured = _attach(config, timings)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise UserError(f"{runtime.name} cannot build the engine: {last_message(runtime)}")
+    if timings is not None and measured is not None:
+        timings.content = bytes(measured.serialize())
     return bytes(engine)
 
 
@@ -133,6 +158,18 @@ def _target(runtime: TensorRt, config: Any, compute_capability: str) -> None:
     config.num_compute_capabilities = 1
     member = "SM" + compute_capability.replace(".", "")
     config.set_compute_capability(getattr(runtime.module.ComputeCapability, member), 0)
+
+
+def _attach(config: Any, timings: Timings) -> Any:
+    """The timing cache that the builder was given; None if it takes none.
+
+    Timings of another GPU or version are not taken: then it begins with none.
+    """
+    for content in (timings.content, b""):
+        cache = config.create_timing_cache(content)
+        if cache is not None and config.set_timing_cache(cache, False):
+            return cache
+    return None
 
 
 def _parser_fault(parser: Any) -> str:

@@ -16,6 +16,7 @@ from fofa.files import check_replaceable, write_text
 from fofa.latency import Lut, Stability
 from fofa.precision import short_precision
 from fofa.progress import Progress
+from fofa.runtime.tensorrt import ENGINE_SUFFIXES
 from fofa.space import DEFAULT_RESOLUTIONS, NetworkConfig, SearchSpace, SpaceKind
 from profilers import registry
 from profilers.commands import show
@@ -31,6 +32,9 @@ from profilers.tables.agreement import compare as tables_agree
 from profilers.tables.build import LutRequest, import_table, measure_lut
 
 DEFAULT_NETWORK_DEVICE = "cpu"
+ENGINE_DEVICE = "tensorrt"
+RECORDED_OPTIONS = ("l2", "launch", "memory_format")
+"""Options of the GPU plugins that a table's protocol records by their own names."""
 NAME = "fofa-profile"
 app = make_app(
     "Measure a device and write its latency table (LUT). With --list, say what can be measured "
@@ -102,7 +106,8 @@ def profile(
         bool, typer.Option("--list", help="List devices and plugins, and what can run here.")
     ] = False,
     network: Annotated[
-        Path | None, typer.Option(help="Time this exported ONNX network instead.")
+        Path | None,
+        typer.Option(help="Time this exported ONNX network, or TensorRT engine, instead."),
     ] = None,
     lut: Annotated[
         Path | None,
@@ -224,7 +229,9 @@ def profile_network(
     architecture: str | None,
 ) -> NetworkTiming:
     """Time one exported network; without a device, the way the table was measured."""
-    target = device or (table.protocol.plugin if table else DEFAULT_NETWORK_DEVICE)
+    is_engine = network.suffix.lower() in ENGINE_SUFFIXES
+    usual = ENGINE_DEVICE if is_engine else DEFAULT_NETWORK_DEVICE
+    target = device or (table.protocol.plugin if table else usual)
     named = find_device(target, plugins=registry.installed(), plugin=plugin)
     options = named.options(like_table(chosen, table, named.plugin))
     subject = architecture_of(network, architecture)
@@ -249,8 +256,7 @@ def like_table(chosen: PluginOptions, table: Lut | None, plugin: str) -> PluginO
     if protocol.plugin == plugin:
         recorded["threads"] = protocol.threads
         options = protocol.model_extra or {}
-        if "l2" in options:
-            extra["l2"] = str(options["l2"])
+        extra = {name: str(options[name]) for name in RECORDED_OPTIONS if options.get(name)}
         if "cuda_graphs" in options:
             extra["graphs"] = "on" if options["cuda_graphs"] else "off"
     missing = {name: value for name, value in recorded.items() if getattr(chosen, name) is None}

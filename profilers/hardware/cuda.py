@@ -2,112 +2,151 @@
 
 Shared by the plugins `cuda` and `tensorrt`. Time is taken by CUDA events on the stream that runs
 the work, and the host waits for the second event, so that a run is never counted before it ends.
-torch is imported when a GPU is opened.
+NVML tells clocks, heat and who else is there, and is done without where it is not. torch is
+imported when a GPU is opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from ctypes.util import find_library
+from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fofa.errors import UserError
-from fofa.precision import short_precision
-from fofa.runtime.graph import GRAPH_TYPES
-from fofa.runtime.tensorrt import DEFAULT_BATCH_SIZE
 from profilers.hardware import nvml
-from profilers.plugin import Availability, PluginOptions
+from profilers.plugin import Availability
 
 if TYPE_CHECKING:
     import torch
 
-L2_STATES = ("warm", "cold")
-SWITCH = ("off", "on")
 CAPTURE_WARM_UP_RUNS = 3
 """Libraries choose their kernels and allocate in the first runs, which a graph may not do."""
+FASTEST_CLOCK_HZ = 3e9
+"""No GPU counts its cycles faster, so a sleep of so many cycles lasts a second at least."""
+FIRST_BACKLOG_SECONDS = 50e-6
+LONGEST_BACKLOG_SECONDS = 1.0
+DRIVER_LIBRARIES = ("cuda", "nvcuda")
+DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/dxg")
+"""Of a desktop or server, a Jetson, and Windows' subsystem for Linux."""
 OLDEST_CAPABILITY = (5, 0)
 """Maxwell; torch 2.6 and later have no build for anything older."""
 NEEDS_CUDA_12_6 = (7, 5)
 """Below this (Maxwell, Pascal, Volta) only the builds for CUDA 12.6 have code for the GPU."""
+CUDA_12_6_TORCH = "torch>=2.6,<2.15"
+"""torch 2.14 is the last that is published with a build for CUDA 12.6."""
+CUDA_12_6_INDEX = "https://download.pytorch.org/whl/cu126"
+
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuOptions:
-    """The options of a plugin that runs on a GPU.
+@dataclass(slots=True)
+class Backlog:
+    """How long the GPU is kept busy before a run, so that the host queues the whole of it.
 
-    Attributes:
-        l2: `warm` leaves the L2 cache as the last run left it, `cold` empties it before each run.
-        graphs: whether a run is captured once and replayed as a CUDA graph, which takes the time
-            that the host needs to launch kernels out of the measurement.
+    Twice in a row too short, it is doubled: once may be the operating system's doing.
     """
 
-    batch_size: int
-    dtype: str
-    l2: str = "warm"
-    graphs: bool = False
+    seconds: float = FIRST_BACKLOG_SECONDS
+    misses: int = 0
 
-    @classmethod
-    def of(cls, plugin: str, options: PluginOptions, *, dtype: str) -> GpuOptions:
-        """The options that a person chose, `dtype` and batch 64 where nothing was.
+    @property
+    def cycles(self) -> int:
+        """The same in cycles of the GPU's clock, or more."""
+        return int(self.seconds * FASTEST_CLOCK_HZ)
+
+    def met(self) -> None:
+        """It was long enough."""
+        self.misses = 0
+
+    def missed(self) -> None:
+        """The GPU began before everything was queued.
 
         Raises:
-            UserError: naming the option that is not possible.
+            UserError: if no backlog is long enough.
         """
-        chosen = short_precision(options.dtype or dtype)
-        batch_size = DEFAULT_BATCH_SIZE if options.batch_size is None else options.batch_size
-        l2, graphs = options.extra.get("l2", "warm"), options.extra.get("graphs", "off")
-        unknown = sorted(options.extra.keys() - {"l2", "graphs"})
-        if unknown:
-            raise UserError(f"{plugin}: unknown options {', '.join(unknown)}; known: graphs, l2")
-        if options.source is not None:
-            raise UserError(f"{plugin}: it measures, so there is no source to give")
-        if options.threads is not None:
-            raise UserError(f"{plugin}: a GPU has no number of threads to choose")
-        if batch_size < 1:
-            raise UserError(f"{plugin}: batch size {batch_size}, expected 1 or more")
-        for name, value, known in (
-            ("dtype", chosen, GRAPH_TYPES),
-            ("l2", l2, L2_STATES),
-            ("graphs", graphs, SWITCH),
-        ):
-            if value not in known:
-                raise UserError(f"{plugin}: {name} {value!r}, expected {' or '.join(known)}")
-        return cls(batch_size=batch_size, dtype=chosen, l2=l2, graphs=graphs == "on")
+        self.misses += 1
+        if self.misses < 2:
+            return
+        self.misses, self.seconds = 0, 2 * self.seconds
+        if self.seconds > LONGEST_BACKLOG_SECONDS:
+            raise UserError(
+                "the launches of a run cannot be hidden: the host needs longer for them than "
+                f"{LONGEST_BACKLOG_SECONDS:g} s; --option launch=included times them too"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class CudaDevice:
-    """An opened GPU: the stream that work runs on, and whether L2 is emptied before each run.
+    """An opened GPU: the stream that work runs on, and how a run is prepared.
 
     Attributes:
         index: torch's number of the GPU, which CUDA_VISIBLE_DEVICES changes.
-        nvml_index: the driver's number of it, None if unknown.
-        flush: a buffer larger than the L2 cache; overwriting it empties the cache.
+        uuid: by which NVML knows it; empty if torch does not tell.
+        stream: that everything runs on.
+        flush: a buffer larger than the L2 cache; overwriting it before a run empties the cache.
+        hides_launches: whether a run is queued whole before it starts.
+        graph_pool: the memory that all captured graphs share.
+        own_processes: how many of the processes that NVML lists are this one, 0 or 1.
     """
 
     index: int
-    nvml_index: int | None
+    uuid: str
     stream: torch.cuda.Stream
-    flush: torch.Tensor | None
+    flush: torch.Tensor | None = None
+    hides_launches: bool = False
+    graph_pool: Any = field(default=None)
+    own_processes: int = 1
 
     @property
     def name(self) -> str:
         """What torch calls it, such as `cuda:0`."""
         return f"cuda:{self.index}"
 
-    def use(self) -> AbstractContextManager[object]:
-        """A context in which everything runs on this device's stream, allocations included."""
+    @contextlib.contextmanager
+    def use(self) -> Iterator[None]:
+        """A context in which everything runs on this device's stream, allocations included.
+
+        Raises:
+            UserError: if the GPU's memory is not enough for what is done in it.
+        """
         import torch
 
-        return torch.cuda.stream(self.stream)
+        with torch.cuda.stream(self.stream):
+            try:
+                yield
+            except torch.OutOfMemoryError:
+                raise UserError(
+                    "the GPU's memory is full; a smaller --batch-size needs less"
+                ) from None
 
-    def time(self, work: Callable[[], object]) -> float:
-        """Milliseconds that the GPU takes for `work`, by CUDA events, waited for."""
+    def time(self, work: Callable[[], object], backlog: Backlog) -> float:
+        """Milliseconds that the GPU takes for `work`, by CUDA events, waited for.
+
+        Args:
+            backlog: of this `work`; it learns how long its launches take, if they are to be hidden.
+
+        Raises:
+            UserError: if they cannot be.
+        """
+        while True:
+            taken, was_ahead = self._time(work, backlog.cycles if self.hides_launches else 0)
+            if was_ahead or not self.hides_launches:
+                backlog.met()
+                return taken
+            backlog.missed()
+
+    def _time(self, work: Callable[[], object], sleep_cycles: int) -> tuple[float, bool]:
+        """The time of one run, and whether all of it was queued before the GPU began."""
         import torch
 
         with self.use():
+            if sleep_cycles:
+                torch.cuda._sleep(sleep_cycles)
             if self.flush is not None:
                 self.flush.zero_()
             start = torch.cuda.Event(enable_timing=True)
@@ -115,57 +154,94 @@ class CudaDevice:
             start.record(self.stream)
             work()
             end.record(self.stream)
+            was_ahead = not start.query()
         end.synchronize()
-        return float(start.elapsed_time(end))
+        return float(start.elapsed_time(end)), was_ahead
 
     def capture(self, work: Callable[[], object]) -> Callable[[], object]:
-        """`work` as a CUDA graph: a call that launches all its kernels at once."""
+        """`work` as a CUDA graph: a call that launches all its kernels at once.
+
+        All graphs take their memory from one pool: none of them may expect to find what it wrote
+        once another one ran.
+
+        Raises:
+            UserError: if something in it cannot be captured.
+        """
         import torch
 
         with self.use():
             for _ in range(CAPTURE_WARM_UP_RUNS):
                 work()
-        self.stream.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self.stream):
-            work()
+            self.stream.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            try:
+                with torch.cuda.graph(graph, pool=self.graph_pool, stream=self.stream):
+                    work()
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                raise UserError(
+                    "the network cannot be captured as a CUDA graph "
+                    f"({str(error).splitlines()[0]}); --option graphs=off runs it without"
+                ) from None
         replay: Callable[[], object] = graph.replay
         return replay
 
     def hardware(self) -> dict[str, Any]:
-        """The GPU's record, under the key `gpu`."""
-        records = nvml.gpu_records()
-        if self.nvml_index is not None and self.nvml_index < len(records):
-            return {"gpu": records[self.nvml_index]}
+        """The GPU's record, under the key `gpu`.
+
+        `unwatched` lists what of its state nobody tells here; without NVML that is all of it.
+        """
         import torch
 
         found = torch.cuda.get_device_properties(self.index)
-        return {
-            "gpu": {
-                "name": found.name,
-                "compute_capability": f"{found.major}.{found.minor}",
-                "memory_bytes": found.total_memory,
-            }
+        gpu: dict[str, Any] = {
+            "name": found.name,
+            "compute_capability": f"{found.major}.{found.minor}",
+            "memory_bytes": found.total_memory,
+            "multiprocessors": found.multi_processor_count,
         }
+        known = nvml.record_of(self.uuid) or {}
+        gpu |= {name: value for name, value in known.items() if value is not None}
+        if nvml.MIG_LABEL in found.name.split():
+            gpu |= {"name": found.name, "mig": True}
+        if gpu.get("mig"):  # a slice has less than the whole card
+            gpu |= {"name": nvml.mig_name(gpu["name"]), "memory_bytes": found.total_memory}
+        watched = self.state().get("gpu", {})
+        unwatched = [name for name in WATCHED if watched.get(name) is None]
+        return {"gpu": gpu | ({"unwatched": unwatched} if unwatched else {})}
 
     def state(self) -> dict[str, Any]:
-        """Clocks, temperature and power right now, under the key `gpu`."""
-        states = nvml.gpu_states()
-        if self.nvml_index is None or self.nvml_index >= len(states):
+        """Clocks, temperature, power and other processes right now, under the key `gpu`."""
+        state = nvml.state_of(self.uuid)
+        processes = nvml.compute_processes()
+        if state is None and processes is None:
             return {}
-        return {"gpu": states[self.nvml_index]}
+        others = None if processes is None else max(0, len(processes) - self.own_processes)
+        return {"gpu": {**(state or {}), "foreign_processes": others}}
+
+
+WATCHED = ("sm_clock_mhz", "temperature_c", "power_w", "throttled", "foreign_processes")
+"""Readings by which a measurement is judged; what a card does not tell is recorded as unwatched."""
 
 
 def gpu_availability() -> Availability:
     """Whether a GPU and torch are here, found out without importing torch."""
     if find_spec("torch") is None:
         return Availability(False, "torch is not installed: pip install torch")
-    if not nvml.gpu_records():
+    if not nvml.gpu_records() and not has_driver():
         return Availability(False, "no NVIDIA GPU or driver found")
     return Availability(True)
 
 
-def open_gpu(l2: str = "warm") -> CudaDevice:
+def has_driver() -> bool:
+    """Whether CUDA's driver is here, with or without NVML."""
+    if any(Path(file).exists() for file in DRIVER_FILES):
+        return True
+    return any(find_library(name) is not None for name in DRIVER_LIBRARIES)
+
+
+def open_gpu(l2: str = "warm", launch: str = "included") -> CudaDevice:
     """The current GPU, with its own stream.
 
     Raises:
@@ -182,6 +258,9 @@ def open_gpu(l2: str = "warm") -> CudaDevice:
 
     if torch.version.cuda is None:
         raise UserError("the installed torch is a build without CUDA; install a CUDA build of it")
+    # Opening a context puts this process on the list, in a container under a number that it does
+    # not know itself. So the list is looked at before and after.
+    was_open, before = torch.cuda.is_initialized(), nvml.compute_processes() or frozenset()
     if not torch.cuda.is_available():
         raise UserError(
             f"torch {torch.__version__} cannot use the GPU: its CUDA {torch.version.cuda} needs a "
@@ -200,8 +279,24 @@ def open_gpu(l2: str = "warm") -> CudaDevice:
     flush = None
     if l2 == "cold":
         flush = torch.empty(2 * properties.L2_cache_size, dtype=torch.uint8, device="cuda")
-    uuid = str(getattr(properties, "uuid", ""))
-    return CudaDevice(index, nvml.index_of(uuid), torch.cuda.Stream(), flush)
+    stream = torch.cuda.Stream()
+    torch.zeros(1, device="cuda")  # at the latest now there is a context
+    after = nvml.compute_processes() or frozenset()
+    device = CudaDevice(
+        index,
+        str(getattr(properties, "uuid", "")),
+        stream,
+        flush,
+        hides_launches=launch == "hidden",
+        graph_pool=torch.cuda.graph_pool_handle(),
+        own_processes=int(bool(after) and (was_open or bool(after - before))),
+    )
+    if nvml.state_of(device.uuid) is None:
+        _log.warning(
+            "NVML does not tell about this GPU: clocks, heat, power and other programs on it are "
+            "not watched, and the table says so"
+        )
+    return device
 
 
 def unsupported_gpu(
@@ -220,7 +315,10 @@ def unsupported_gpu(
     if capability < OLDEST_CAPABILITY:
         return f"the GPU has compute capability {shown}, which no build of torch >= 2.6 supports"
     if capability < NEEDS_CUDA_12_6:
-        advice = "install the CUDA 12.6 build of torch (wheels named +cu126)"
+        advice = (
+            "install the CUDA 12.6 build of torch: "
+            f"pip install '{CUDA_12_6_TORCH}' torchvision --index-url {CUDA_12_6_INDEX}"
+        )
     else:
         advice = "install the newest build of torch"
     return f"the GPU has compute capability {shown}, but {built_for}: {advice}"

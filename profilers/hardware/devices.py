@@ -124,7 +124,9 @@ DEVICES: tuple[Device, ...] = (
         summary="NVIDIA A100, TensorRT, batch 64, fp16 (paper, Table 4)",
         defaults=PluginOptions(batch_size=64, dtype="fp16"),
         expectation=Expectation(
-            what="gpu_name", pattern=r"\bA100\b", description="an NVIDIA A100 GPU"
+            what="gpu_name",
+            pattern=r"^(?!.*\bMIG\b).*\bA100\b",
+            description="an NVIDIA A100 GPU, no slice of one",
         ),
     ),
     Device(

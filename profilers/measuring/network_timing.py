@@ -12,6 +12,7 @@ from typing import Any
 
 from fofa.errors import UserError
 from fofa.latency import Lut, ProtocolRecord, Stability
+from fofa.runtime.tensorrt import ENGINE_SUFFIXES
 from fofa.space import Architecture, NetworkConfig, parse_architecture
 from profilers.measuring.measurement import evaluate
 from profilers.measuring.rounds import Instruments, run_rounds
@@ -24,7 +25,7 @@ from profilers.plugin import Session
 CANARY_RESOLUTION = 160
 METADATA_KEY = "architecture"
 COMPARED = ("plugin", "runtime", "dtype", "batch_size", "threads")
-COMPARED_OPTIONS = ("l2", "cuda_graphs")
+COMPARED_OPTIONS = ("l2", "cuda_graphs", "launch", "memory_format")
 """Options of the GPU plugins that change a latency; compared where the plugin is the same."""
 
 
@@ -128,13 +129,15 @@ def protocol_differences(lut: Lut, protocol: ProtocolRecord) -> tuple[str, ...]:
 def architecture_of(network: Path, named: str | None) -> Architecture | None:
     """The architecture called `named`, or else the one that the file says it holds.
 
-    Exported networks carry their name as the metadata entry `architecture`.
+    Exported networks carry their name as the metadata entry `architecture`; engines do not.
 
     Raises:
         UserError: if the name is wrong or the file cannot be read.
     """
     if named is not None:
         return parse_architecture(named)
+    if network.suffix.lower() in ENGINE_SUFFIXES:
+        return None
     import onnx
 
     try:

@@ -72,7 +72,7 @@ def judge(
             f"(limit {MAX_NOISE_PERCENT:g}%)"
         )
     reasons += _cpu_reasons(rounds)
-    reasons += _clock_reasons(rounds)
+    reasons += _gpu_reasons(rounds)
     return Stability(stable=not reasons, reasons=reasons)
 
 
@@ -101,16 +101,20 @@ def _cpu_reasons(rounds: Sequence[Round]) -> list[str]:
     return reasons
 
 
-def _clock_reasons(rounds: Sequence[Round]) -> list[str]:
+def _gpu_reasons(rounds: Sequence[Round]) -> list[str]:
     """GPU clocks that changed, foreign processes and throttling, where a plugin tells them."""
     reasons = []
+    states = [round_.state.get("gpu") or {} for round_ in rounds]
     for name in CLOCK_NAMES:
-        clocks = [float(r.state[name]) for r in rounds if r.state.get(name)]
+        clocks = [float(state[name]) for state in states if state.get(name)]
         if clocks and 100 * (max(clocks) / min(clocks) - 1) > MAX_CLOCK_CHANGE_PERCENT:
-            reasons.append(f"{name} changed between {min(clocks):g} and {max(clocks):g}")
-    if any(round_.state.get("throttled") for round_ in rounds):
+            reasons.append(
+                f"{name} changed between {min(clocks):g} and {max(clocks):g} "
+                "(nvidia-smi --lock-gpu-clocks holds the GPU's)"
+            )
+    if any(state.get("throttled") for state in states):
         reasons.append("heat or power held the GPU's clock down")
-    foreign = max((int(r.state.get("foreign_processes") or 0) for r in rounds), default=0)
+    foreign = max((int(state.get("foreign_processes") or 0) for state in states), default=0)
     if foreign:
         reasons.append(f"{foreign} other processes used the GPU")
     return reasons

@@ -1,4 +1,4 @@
-"""Built engines on disk, so that a second measurement starts at once.
+"""Built engines on disk, so that a second measurement starts at once, and what building learned.
 
 An entry's name is a digest of everything that decides the engine; its content begins with a digest
 of itself. A damaged or half-written entry is therefore noticed and built anew. The folder is
@@ -56,12 +56,28 @@ class EngineCache:
         engine = _read(path)
         if engine is None:
             engine = build()
-            try:
-                write_bytes(path, hashlib.sha256(engine).digest() + engine)
-            except UserError as error:
-                _log.warning("engine not kept: %s", error)
+            self._keep(path, engine)
             self._make_room(path)
         return engine
+
+    def discard(self, key: str) -> None:
+        """Forget the engine of `key`."""
+        with contextlib.suppress(OSError):
+            (self.folder / f"{key}{SUFFIX}").unlink()
+
+    def read_notes(self, name: str) -> bytes:
+        """What was noted under `name`; nothing if it is not there or damaged."""
+        return _read(self.folder / name) or b""
+
+    def note(self, name: str, content: bytes) -> None:
+        """Keep something small that saves time in further builds or loads, until it is replaced."""
+        self._keep(self.folder / name, content)
+
+    def _keep(self, path: Path, content: bytes) -> None:
+        try:
+            write_bytes(path, hashlib.sha256(content).digest() + content)
+        except UserError as error:
+            _log.warning("%s not kept: %s", path.suffix.removeprefix("."), error)
 
     def _make_room(self, newest: Path) -> None:
         sizes = {}

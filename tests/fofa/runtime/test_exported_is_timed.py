@@ -23,10 +23,10 @@ from fofa.runtime import torch_graph
 from fofa.runtime.graph import build_model
 from fofa.runtime.tensorrt import TensorRt, build_engine
 from fofa.space import network_blocks
-from profilers.hardware.cuda import GpuOptions
 from profilers.plugin import PluginOptions, Session
 from profilers.plugins import cuda, onnxruntime, tensorrt
 from profilers.plugins.engine_cache import EngineCache
+from profilers.plugins.gpu_options import GpuOptions
 
 RESOLUTION = 32
 BATCH = 3

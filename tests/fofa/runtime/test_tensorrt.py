@@ -6,7 +6,12 @@ import pytest
 from fofa.errors import UserError
 from fofa.runtime import tensorrt as tensorrt_engines
 from fofa.runtime.graph import build_model
-from fofa.runtime.tensorrt import build_engine, load_tensorrt, supported_capabilities
+from fofa.runtime.tensorrt import (
+    Timings,
+    build_engine,
+    load_tensorrt,
+    supported_capabilities,
+)
 from fofa.space import NetworkConfig, SearchSpace, architecture_blocks, parse_architecture
 
 A100 = "8.0"
@@ -83,6 +88,15 @@ def test_what_cannot_be_built_is_one_line(runtime, model, options, message):
     with pytest.raises(UserError, match=message) as caught:
         build_engine(runtime, model(), **chosen)
     assert "\n" not in str(caught.value)
+
+
+def test_a_builder_that_measures_nothing_is_given_no_timings(runtime, recwarn):
+    """TensorRT-RTX warns that its timing cache does nothing."""
+    timings = Timings(b"of before")
+    model = stem_model().SerializeToString()
+    assert build_engine(runtime, model, batch_size=64, compute_capability=A100, timings=timings)
+    assert timings.content == b"of before"
+    assert not [warning for warning in recwarn if "iming" in str(warning.message)]
 
 
 def test_the_a100_is_among_the_capabilities_that_need_no_gpu(runtime):

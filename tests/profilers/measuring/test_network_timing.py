@@ -2,10 +2,18 @@
 
 from pathlib import Path
 
+import pytest
+
 from fofa.accuracy import SpaceRecord
+from fofa.errors import UserError
 from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
-from profilers.commands.profile import like_table
-from profilers.measuring.network_timing import protocol_differences, time_network
+from profilers import registry
+from profilers.commands.profile import like_table, profile_network
+from profilers.measuring.network_timing import (
+    architecture_of,
+    protocol_differences,
+    time_network,
+)
 from profilers.measuring.settings import MeasureSettings
 from profilers.measuring.simulation import (
     SimulatedDevice,
@@ -76,6 +84,36 @@ def test_a_network_is_timed_as_the_table_was():
     like = like_table(chosen, table(cuda_graphs=True, l2="cold"), "tensorrt")
     assert like == PluginOptions(batch_size=8, dtype="fp16", extra={"l2": "cold", "graphs": "on"})
     assert like_table(chosen, None, "tensorrt") == chosen
+
+
+def test_launches_and_memory_format_are_those_of_the_table():
+    measured = table(cuda_graphs=False, launch="hidden", memory_format="channels_last")
+    like = like_table(PluginOptions(), measured, "tensorrt")
+    assert like.extra == {
+        "l2": "warm",
+        "graphs": "off",
+        "launch": "hidden",
+        "memory_format": "channels_last",
+    }
+    now = protocol(launch="included", memory_format="channels_last")
+    assert protocol_differences(measured, now) == ("launch hidden in the table, included now",)
+
+
+def test_an_engine_is_timed_by_tensorrt_and_does_not_say_what_it_holds(tmp_path, monkeypatch):
+    plan = tmp_path / "net.plan"
+    plan.write_bytes(b"an engine")
+    assert architecture_of(plan, None) is None
+    assert architecture_of(plan, "23432@160").name == "23432@160"
+    opened = []
+
+    def load_plugin(name):
+        opened.append(name)
+        raise UserError("no GPU here")
+
+    monkeypatch.setattr(registry, "load_plugin", load_plugin)
+    with pytest.raises(UserError, match="no GPU here"):
+        profile_network(plan, None, None, None, PluginOptions(), MeasureSettings(), None)
+    assert opened == ["tensorrt"]
 
 
 def test_another_plugin_takes_over_what_it_may_know_too():

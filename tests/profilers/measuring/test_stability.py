@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from fake_gpu import FakeCuda, FakeNvml
 
+from profilers.hardware.cuda import open_gpu
 from profilers.measuring.drift import Drift
 from profilers.measuring.samples import Round
 from profilers.measuring.stability import judge, usable_rounds
@@ -34,8 +36,11 @@ def test_a_quiet_steady_machine_is_stable():
         ({"drift": Drift(STEADY.seconds, STEADY.slowness, 40.0, 1.0)}, "drifted by 40.0%"),
         ({"networks": [Summary(10.0, 1.0, 10, 30)]}, "scatter by 14.8%"),
         ({"noise": 5.0}, "timed twice differs by 5.0%"),
-        ({"made": rounds(0.0, state={"throttled": True})}, "held the GPU's clock down"),
-        ({"made": rounds(0.0, state={"foreign_processes": 2})}, "2 other processes used the GPU"),
+        ({"made": rounds(0.0, state={"gpu": {"throttled": True}})}, "held the GPU's clock down"),
+        (
+            {"made": rounds(0.0, state={"gpu": {"foreign_processes": 2}})},
+            "2 other processes used the GPU",
+        ),
     ],
 )
 def test_every_fault_is_named(change, reason):
@@ -47,11 +52,26 @@ def test_every_fault_is_named(change, reason):
 
 def test_changing_gpu_clocks_are_named():
     made = [
-        Round(number=number, visits=(), state={"sm_clock_mhz": clock})
+        Round(number=number, visits=(), state={"gpu": {"sm_clock_mhz": clock}})
         for number, clock in enumerate((1410, 1410, 1095))
     ]
     verdict = judge(made, STEADY, CALM)
-    assert verdict.reasons == ["sm_clock_mhz changed between 1095 and 1410"]
+    [reason] = verdict.reasons
+    assert reason.startswith("sm_clock_mhz changed between 1095 and 1410 (nvidia-smi --lock")
+
+
+def test_the_state_of_an_opened_gpu_is_what_is_judged(monkeypatch):
+    """Not a state made up for this test: the one that the GPU plugins record."""
+    FakeCuda(monkeypatch)
+    driver = FakeNvml(monkeypatch)
+    device = open_gpu()
+    driver.processes = [1, 2]
+    driver.reasons = 0x40
+    verdict = judge(rounds(0.0, 0.0, state=device.state()), STEADY, CALM)
+    assert verdict.reasons == [
+        "heat or power held the GPU's clock down",
+        "2 other processes used the GPU",
+    ]
 
 
 def test_disturbed_rounds_are_left_out_while_enough_remain():

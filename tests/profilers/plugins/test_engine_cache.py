@@ -66,6 +66,30 @@ def test_the_longest_unused_engines_make_room(tmp_path):
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["a", "c", "d"]
 
 
+def test_a_discarded_engine_is_built_anew(tmp_path):
+    cache, build = EngineCache(tmp_path), Builder()
+    cache.get("key", build)
+    cache.discard("key")
+    cache.discard("never there")
+    cache.get("key", build)
+    assert build.built == 2
+
+
+def test_notes_are_kept_whole_or_not_at_all(tmp_path, caplog):
+    cache = EngineCache(tmp_path / "new")
+    assert cache.read_notes("a.timings") == b""
+    cache.note("a.timings", b"one")
+    cache.note("a.timings", b"two")
+    assert EngineCache(tmp_path / "new").read_notes("a.timings") == b"two"
+    [file] = (tmp_path / "new").iterdir()
+    file.write_bytes(file.read_bytes()[:-1])
+    assert cache.read_notes("a.timings") == b""
+    assert "damaged" in caplog.text
+    (tmp_path / "file").write_text("in the way")
+    EngineCache(tmp_path / "file").note("a.timings", b"one")
+    assert "timings not kept" in caplog.text
+
+
 def test_the_key_depends_on_the_model_and_every_setting():
     settings = {"version": "1.7", "dtype": "fp16", "compute_capability": "8.0"}
     keys = {engine_key(b"model", **settings), engine_key(b"other", **settings)}
