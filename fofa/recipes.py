@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from fofa.errors import UserError
-from fofa.space import DEPTHS, EXPANDS, KERNELS, STAGE_KERNELS, SpaceKind, Subnet
-from fofa.space.spaces import sample_compound, sample_elastic
-from fofa.space.subnet import NUM_STAGES
+from fofa.space import MOBILENETV3, Family, SpaceKind, Subnet, sample_compound, sample_elastic
 from fofa.supernet.config import KernelMode, SupernetConfig
 
 Loss = Literal["labels", "teacher", "in-place"]
@@ -28,9 +26,9 @@ the full-sized network from the labels, every other from the full-sized one (equ
 
 Anchor = Literal["largest", "smallest"]
 
-LARGEST_7X7 = Subnet.uniform(kernel=7, depth=4, expand=6)
-LARGEST = Subnet.compound((4,) * NUM_STAGES)
-SMALLEST = Subnet.compound((2,) * NUM_STAGES)
+WARMUP_STEPS = 30
+"""What the full-sized network learns alone, at least, before it teaches: after a handful of steps it
+is near chance, while the paper's, after five epochs, is right about nearly half of ImageNet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,18 +37,24 @@ class Choices:
 
     In the compound space the kernel and the expand ratio follow from the depth, and the other two
     fields play no part.
+
+    Attributes:
+        num_depths, num_expands: only so many of a family's choices, the largest; None for all.
     """
 
     kind: SpaceKind
-    kernels: tuple[int, ...] = KERNELS
-    depths: tuple[int, ...] = DEPTHS
-    expands: tuple[int, ...] = EXPANDS
+    num_depths: int | None = None
+    num_expands: int | None = None
 
-    def draw(self, rng: random.Random) -> Subnet:
-        """One random subnet."""
+    def expands(self, family: Family) -> tuple[int, ...]:
+        """The expand ratios that are drawn from."""
+        return family.expands[-(self.num_expands or 0) :]
+
+    def draw(self, rng: random.Random, family: Family = MOBILENETV3) -> Subnet:
+        """One random subnet of a family."""
         if self.kind == "compound":
-            return sample_compound(rng)
-        return sample_elastic(rng, depths=self.depths, expands=self.expands, kernels=self.kernels)
+            return sample_compound(rng, family)
+        return sample_elastic(rng, family, num_depths=self.num_depths, expands=self.expands(family))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +66,14 @@ class Phase:
         warmup_epochs: the learning rate rises linearly over these, then
         epochs: falls as a cosine over these.
         learning_rate: the highest one, per 2048 images of global batch.
-        anchors: subnets in every step; "largest" is the recipe's `largest`.
+        anchors: subnets in every step; "largest" is the supernet's.
         num_random: subnets of a step drawn from `choices`.
         loss: what they learn from.
         becomes_teacher: the largest subnet, as trained when the phase ends, is the later phases'
             teacher.
         sort_channels: order the expanded channels by importance before the phase begins.
         fresh_optimizer: forget the momentum of the phase before.
+        min_steps: at least so many steps, however short the schedule is made.
     """
 
     name: str
@@ -82,6 +87,7 @@ class Phase:
     becomes_teacher: bool = False
     sort_channels: bool = False
     fresh_optimizer: bool = True
+    min_steps: int = 1
 
     def __post_init__(self) -> None:
         if self.num_subnets < 1 or bool(self.num_random) != (self.choices is not None):
@@ -90,6 +96,8 @@ class Phase:
             raise ValueError(f"phase {self.name}: in-place distillation needs the largest first")
         if self.total_epochs <= 0 or self.epochs < 0 or self.warmup_epochs < 0:
             raise ValueError(f"phase {self.name}: epochs must be above 0")
+        if self.min_steps < 1:
+            raise ValueError(f"phase {self.name}: expected at least one step")
 
     @property
     def total_epochs(self) -> float:
@@ -106,8 +114,7 @@ class Recipe:
     """A training schedule and the supernet it needs.
 
     Attributes:
-        largest: the full-sized subnet as this recipe means it (OFA's and CompOFA's is 7x7).
-        smallest: the subnet that the sandwich rule always samples.
+        kernel_mode: where it is not `fixed`, the shared weights have the family's largest kernel.
         clip_norm: gradients are scaled down to this norm, None for no limit.
     """
 
@@ -115,9 +122,6 @@ class Recipe:
     summary: str
     kind: SpaceKind
     kernel_mode: KernelMode
-    max_kernels: tuple[int, ...]
-    largest: Subnet
-    smallest: Subnet = SMALLEST
     phases: tuple[Phase, ...]
     clip_norm: float | None = None
 
@@ -131,32 +135,49 @@ class Recipe:
                 raise ValueError(f"recipe {self.name}: phase {phase.name} has no teacher before it")
             has_teacher = has_teacher or phase.becomes_teacher
 
-    def trained_expands(self, phase: Phase) -> tuple[int, ...]:
+    def trained_expands(self, phase: Phase, family: Family = MOBILENETV3) -> tuple[int, ...]:
         """Expand ratios below the largest that the phases before `phase` trained, ascending.
 
         Sorting channels before `phase` must leave the subnets of these ratios as they are.
         """
         before = self.phases[: self.phases.index(phase)]
-        trained = {e for p in before if p.choices is not None for e in p.choices.expands}
-        return tuple(sorted(trained - {max(EXPANDS)}))
+        trained = {e for p in before if p.choices is not None for e in p.choices.expands(family)}
+        return tuple(sorted(trained - {family.expands[-1]}))
 
     @property
     def epochs(self) -> float:
         """Epochs of all phases, before any scaling."""
         return sum(phase.total_epochs for phase in self.phases)
 
-    def supernet_config(self, *, width_mult: float, num_classes: int) -> SupernetConfig:
+    def supernet_config(
+        self, *, width_mult: float, num_classes: int, family: Family = MOBILENETV3
+    ) -> SupernetConfig:
         """The supernet that the recipe trains, from its first phase to its last."""
         return SupernetConfig(
+            family=family,
             kind=self.kind,
             width_mult=width_mult,
             num_classes=num_classes,
-            max_kernels=self.max_kernels,
+            max_kernels=self.max_kernels(family),
             kernel_mode=self.kernel_mode,
         )
 
-    def anchor(self, which: Anchor) -> Subnet:
-        return self.largest if which == "largest" else self.smallest
+    def max_kernels(self, family: Family = MOBILENETV3) -> tuple[int, ...]:
+        """Kernel of the shared weights by stage: OFA's and CompOFA's are 7x7."""
+        if self.kernel_mode == "fixed":
+            return family.compound_kernels
+        return (family.kernels[-1],) * len(family.stages)
+
+    def largest(self, family: Family = MOBILENETV3) -> Subnet:
+        """The full-sized subnet as this recipe means it."""
+        return Subnet.largest(family, self.kind, self.max_kernels(family))
+
+    def smallest(self, family: Family = MOBILENETV3) -> Subnet:
+        """The smallest subnet of the recipe's space."""
+        return Subnet.smallest(family, self.kind)
+
+    def anchor(self, which: Anchor, family: Family = MOBILENETV3) -> Subnet:
+        return self.largest(family) if which == "largest" else self.smallest(family)
 
 
 COMPOUND = Choices(kind="compound")
@@ -188,7 +209,7 @@ def _shrinking(name: str, choices: Choices, num_random: int) -> tuple[Phase, Pha
 
 def ofa() -> Recipe:
     """Once-for-all: progressive shrinking (Cai et al., 2020); 605 epochs."""
-    full = Choices(kind="elastic", depths=(4,), expands=(6,))
+    full = Choices(kind="elastic", num_depths=1, num_expands=1)
     kernel = Phase(
         name="kernel",
         warmup_epochs=5,
@@ -198,18 +219,15 @@ def ofa() -> Recipe:
         choices=full,
         loss="teacher",
     )
-    depth = _shrinking("depth", replace(full, depths=DEPTHS), 2)
+    depth = _shrinking("depth", replace(full, num_depths=None), 2)
     expand = _shrinking("expand", Choices(kind="elastic"), 4)
-    narrowed_depth = replace(full, depths=(3, 4))
-    narrowed_expand = Choices(kind="elastic", expands=(4, 6))
+    narrowed_depth = replace(full, num_depths=2)
+    narrowed_expand = Choices(kind="elastic", num_expands=2)
     return Recipe(
         name="ofa",
         summary="progressive shrinking from a 7x7 teacher: kernel, depth, expand",
         kind="elastic",
         kernel_mode="transform",
-        max_kernels=(7,) * NUM_STAGES,
-        largest=LARGEST_7X7,
-        smallest=Subnet.uniform(kernel=3, depth=2, expand=3),
         phases=(
             _teacher(),
             kernel,
@@ -229,8 +247,6 @@ def compofa() -> Recipe:
         summary="a 7x7 teacher, then four random compound subnets a step",
         kind="compound",
         kernel_mode="centre",
-        max_kernels=(7,) * NUM_STAGES,
-        largest=LARGEST_7X7,
         phases=(
             _teacher(),
             replace(short, sort_channels=True),
@@ -242,7 +258,12 @@ def compofa() -> Recipe:
 def fofa_n4() -> Recipe:
     """fOFA with n=4 (paper, Table 1): warm-up, then in-place distillation; 185 epochs."""
     warmup = Phase(
-        name="warmup", epochs=0, warmup_epochs=5, learning_rate=2.6, anchors=("largest",)
+        name="warmup",
+        epochs=0,
+        warmup_epochs=5,
+        learning_rate=2.6,
+        anchors=("largest",),
+        min_steps=WARMUP_STEPS,
     )
     distillation = Phase(
         name="distillation",
@@ -259,8 +280,6 @@ def fofa_n4() -> Recipe:
         summary="short warm-up, then the full-sized network teaches three random subnets a step",
         kind="compound",
         kernel_mode="fixed",
-        max_kernels=STAGE_KERNELS,
-        largest=LARGEST,
         phases=(warmup, distillation),
         clip_norm=1.0,
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.optim import SGD
 
 from fofa.recipes import Phase, Recipe
 from fofa.seeds import mix
-from fofa.space import Subnet
+from fofa.space import MOBILENETV3, Family, Subnet
 
 IMAGES_PER_LEARNING_RATE = 2048
 """Recipes state learning rates for a global batch of this size (linear scaling rule)."""
@@ -23,13 +24,21 @@ WEIGHT_DECAY = 3e-5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhasePlan:
-    """A phase with its place in the run: steps `first_step` to `first_step + num_steps - 1`."""
+    """A phase with its place in the run: steps `first_step` to `first_step + num_steps - 1`.
+
+    Attributes:
+        warmup_steps, scheduled_steps: of the learning rate's curve as it was laid out at first.
+        num_steps: steps that run over this curve; others than `scheduled_steps` after a rescaling.
+        bends: (steps done, place on the curve) where the pace along the curve changed.
+    """
 
     phase: Phase
     first_step: int
     warmup_steps: int
+    scheduled_steps: int
     num_steps: int
     peak_rate: float
+    bends: tuple[tuple[int, float], ...] = ()
 
     @property
     def steps(self) -> range:
@@ -50,11 +59,25 @@ class PhasePlan:
 
         The first step of the warm-up has one share of the peak already, its last the whole.
         """
-        within = step - self.first_step
-        if within < self.warmup_steps:
-            return self.peak_rate * (within + 1) / self.warmup_steps
-        progress = (within - self.warmup_steps) / (self.num_steps - self.warmup_steps)
+        place = self._place(step - self.first_step)
+        if place < self.warmup_steps:
+            return self.peak_rate * min(1.0, (place + 1) / self.warmup_steps)
+        progress = (place - self.warmup_steps) / (self.scheduled_steps - self.warmup_steps)
         return self.peak_rate * (1 + math.cos(math.pi * progress)) / 2
+
+    def _place(self, done: int) -> float:
+        """Where on the curve the step after `done` steps is, 0 to `scheduled_steps`."""
+        corners = [(0, 0.0), *self.bends, (self.num_steps, float(self.scheduled_steps))]
+        for (start, low), (stop, high) in itertools.pairwise(corners):
+            if done < stop:
+                return low + (done - start) * (high - low) / (stop - start)
+        return float(self.scheduled_steps)
+
+    def rescaled(self, first_step: int, done: int, factor: float) -> PhasePlan:
+        """With `factor` times the steps after the first `done`; what was done stays as it was."""
+        left = max(1, self.phase.min_steps - done, round((self.num_steps - done) * factor))
+        bends = (*self.bends, (done, self._place(done))) if done else self.bends
+        return replace(self, first_step=first_step, num_steps=done + left, bends=bends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +93,12 @@ class TrainPlan:
     """All steps of a run. Everything drawn follows from (seed, step), so any step can be replayed.
 
     Epochs are scaled and turned into steps by rounding the *cumulative* count, so that phases keep
-    their proportions and the total is right to one step; a phase keeps at least one.
+    their proportions and the total is right to one step. A phase keeps at least one; what it is
+    lengthened by because it needs more (`Phase.min_steps`) comes on top.
     """
 
     recipe: Recipe
+    family: Family = MOBILENETV3
     resolutions: tuple[int, ...]
     seed: int
     phases: tuple[PhasePlan, ...]
@@ -88,29 +113,54 @@ class TrainPlan:
         steps_per_epoch: int,
         global_batch: int,
         epoch_scale: float = 1.0,
+        family: Family = MOBILENETV3,
     ) -> TrainPlan:
         """Lay out `recipe` for a data set of `steps_per_epoch` steps of `global_batch` images."""
         phases: list[PhasePlan] = []
-        epochs, first = 0.0, 0
+        epochs, first, added = 0.0, 0, 0
         for phase in recipe.phases:
             epochs += phase.total_epochs
-            end = max(first + 1, round(epochs * epoch_scale * steps_per_epoch))
+            end = max(first + 1, added + round(epochs * epoch_scale * steps_per_epoch))
+            if end - first < phase.min_steps:
+                added += first + phase.min_steps - end
+                end = first + phase.min_steps
             warmup = round((end - first) * phase.warmup_epochs / phase.total_epochs)
             phases.append(
                 PhasePlan(
                     phase=phase,
                     first_step=first,
                     warmup_steps=warmup,
+                    scheduled_steps=end - first,
                     num_steps=end - first,
                     peak_rate=phase.learning_rate * global_batch / IMAGES_PER_LEARNING_RATE,
                 )
             )
             first = end
-        return cls(recipe=recipe, resolutions=resolutions, seed=seed, phases=tuple(phases))
+        return cls(
+            recipe=recipe,
+            family=family,
+            resolutions=resolutions,
+            seed=seed,
+            phases=tuple(phases),
+        )
 
     @property
     def num_steps(self) -> int:
         return self.phases[-1].steps.stop
+
+    def rescaled(self, step: int, factor: float) -> TrainPlan:
+        """The plan with `factor` times the steps from `step` on, phase by phase.
+
+        Steps before it stay as they were, and the learning rate goes on from where it is.
+        """
+        phases: list[PhasePlan] = []
+        first = 0
+        for plan in self.phases:
+            if plan.steps.stop > step:
+                plan = plan.rescaled(first, max(0, step - plan.first_step), factor)
+            phases.append(plan)
+            first = plan.steps.stop
+        return replace(self, phases=tuple(phases))
 
     def work(self, start: int, stop: int) -> float:
         """About how much work the steps from `start` to before `stop` are, in full-sized passes."""
@@ -135,9 +185,9 @@ class TrainPlan:
         """The resolution and subnets of `step`."""
         phase = self.phase_at(step).phase
         rng = random.Random(mix(self.seed, "subnets", step))
-        subnets = [self.recipe.anchor(which) for which in phase.anchors]
+        subnets = [self.recipe.anchor(which, self.family) for which in phase.anchors]
         if phase.choices is not None:
-            subnets += [phase.choices.draw(rng) for _ in range(phase.num_random)]
+            subnets += [phase.choices.draw(rng, self.family) for _ in range(phase.num_random)]
         return Draw(resolution=self.resolution(step), subnets=tuple(subnets))
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fofa.errors import UserError
-from fofa.recipes import LARGEST, LARGEST_7X7, RECIPES, SMALLEST, Phase, get_recipe
+from fofa.recipes import RECIPES, Phase, get_recipe
+from fofa.space import MOBILENETV3, Subnet
 from fofa.train.schedule import TrainPlan
 
 EPOCHS = {
@@ -42,6 +43,15 @@ PHASES = {
     "sandwich": [("warmup", 5, 0, 1, 2.6), ("distillation", 0, 180, 4, 2.6)],
 }
 
+# (depths, expand ratios) that OFA's phases draw from
+DRAWN = {
+    "kernel": ((4,), (6,)),
+    "depth-1": ((3, 4), (6,)),
+    "depth-2": ((2, 3, 4), (6,)),
+    "expand-1": ((2, 3, 4), (4, 6)),
+    "expand-2": ((2, 3, 4), (3, 4, 6)),
+}
+
 
 def plan(name: str, scale: float = 1.0, steps_per_epoch: int = 10) -> TrainPlan:
     return TrainPlan.of(
@@ -69,13 +79,52 @@ def test_recipe_is_the_table_s(name: str) -> None:
 @pytest.mark.parametrize("scale", [1.0, 0.1, 0.003])
 def test_scaled_plans_keep_the_proportions(name: str, scale: float) -> None:
     made = plan(name, scale)
-    total = EPOCHS[name] * scale * 10
+    wanted_steps = {p.name: p.total_epochs * scale * 10 for p in get_recipe(name).phases}
+    floors = {p.name: p.min_steps for p in get_recipe(name).phases if p.min_steps > 1}
+    added = sum(max(0, floor - wanted_steps[name]) for name, floor in floors.items())
+    total = EPOCHS[name] * scale * 10 + added
     assert made.num_steps == pytest.approx(total, abs=max(1, len(made.phases)))
     assert [p.first_step for p in made.phases[1:]] == [p.steps.stop for p in made.phases[:-1]]
     for phase in made.phases:
         assert phase.num_steps >= 1
-        wanted = phase.phase.total_epochs * scale * 10
+        wanted = max(wanted_steps[phase.phase.name], floors.get(phase.phase.name, 1))
         assert phase.num_steps == pytest.approx(wanted, abs=len(made.phases))
+
+
+def test_the_full_sized_network_has_learnt_something_before_it_teaches() -> None:
+    """At short lengths only: the paper's stay as they are."""
+    for name in ("fofa-n3", "fofa-n4", "fofa-n4-300", "sandwich"):
+        warmup, distillation = plan(name, 0.02).phases
+        assert (warmup.num_steps, warmup.warmup_steps) == (30, 30)
+        assert distillation.num_steps == pytest.approx((EPOCHS[name] - 5) * 0.2, abs=1)
+        assert warmup.learning_rate(29) == warmup.peak_rate
+        assert [p.num_steps for p in plan(name).phases] == [50, EPOCHS[name] * 10 - 50]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.7])
+def test_a_rescaled_plan_keeps_what_was_done_and_ends_its_curves(name: str, factor: float) -> None:
+    made = plan(name)
+    at = made.num_steps // 3
+    again = made.rescaled(at, factor)
+    assert [again.draw(step) for step in range(at)] == [made.draw(step) for step in range(at)]
+    rates = [[p.phase_at(s).learning_rate(s) for s in range(p.num_steps)] for p in (made, again)]
+    assert rates[1][:at] == rates[0][:at]
+    left = factor * (made.num_steps - at)
+    assert again.num_steps - at == pytest.approx(left, abs=len(made.phases))
+    assert [p.first_step for p in again.phases[1:]] == [p.steps.stop for p in again.phases[:-1]]
+    # The curve is as long as it was, walked faster or slower: no jump where the pace changes.
+    assert rates[1][at] == pytest.approx(rates[0][at], rel=0.05)
+    for before, after in zip(made.phases, again.phases, strict=True):
+        assert (
+            after.learning_rate(after.steps[-1]) <= 0.01 * after.peak_rate or not after.phase.epochs
+        )
+        assert max(map(after.learning_rate, after.steps)) == pytest.approx(
+            before.peak_rate, rel=0.01
+        )
+    if factor == 1.0:
+        assert rates[0] == rates[1]
+        assert again.rescaled(at, 2).rescaled(at, 0.5).num_steps == made.num_steps
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -114,17 +163,23 @@ def test_every_drawn_subnet_belongs_to_its_phase(name: str, step: int) -> None:
         if phase.choices.kind == "compound":
             assert subnet.is_compound
         else:
-            assert set(subnet.depths) <= set(phase.choices.depths)
+            depths, expands = DRAWN[phase.name]
+            assert set(subnet.depths) <= set(depths)
             blocks = [block for stage in subnet.stages for block in stage]
-            assert {b.kernel for b in blocks} <= set(phase.choices.kernels)
-            assert {b.expand for b in blocks} <= set(phase.choices.expands)
+            assert {b.kernel for b in blocks} <= {3, 5, 7}
+            assert {b.expand for b in blocks} <= set(expands)
+            assert phase.choices.expands(MOBILENETV3) == expands
 
 
 def test_the_full_sized_network_is_7x7_for_teachers_only() -> None:
     for name in RECIPES:
         teacher = name in ("ofa", "compofa")
-        assert get_recipe(name).largest == (LARGEST_7X7 if teacher else LARGEST)
-    assert get_recipe("sandwich").anchor("smallest") == SMALLEST
+        largest = (
+            Subnet.uniform(kernel=7, depth=4, expand=6) if teacher else Subnet.compound([4] * 5)
+        )
+        assert get_recipe(name).largest() == largest
+    assert get_recipe("sandwich").anchor("smallest") == Subnet.compound((2,) * 5)
+    assert get_recipe("ofa").smallest() == Subnet.uniform(kernel=3, depth=2, expand=3)
 
 
 def test_draws_differ_between_steps_and_seeds() -> None:

@@ -21,7 +21,7 @@ from fofa.runs import Run
 Command = Callable[..., list[str]]
 Runner = Callable[..., subprocess.CompletedProcess[str]]
 
-NUM_STEPS = {"compofa": 20, "fofa-n3": 11, "ofa": 36}
+NUM_STEPS = {"compofa": 20, "fofa-n3": 40, "ofa": 36}
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
