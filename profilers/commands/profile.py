@@ -34,7 +34,8 @@ from profilers.tables.build import LutRequest, import_table, measure_lut
 DEFAULT_NETWORK_DEVICE = "cpu"
 ENGINE_DEVICE = "tensorrt"
 RECORDED_OPTIONS = ("l2", "launch", "memory_format")
-"""Options of the GPU plugins that a table's protocol records by their own names."""
+RECORDED_SWITCHES = {"cuda_graphs": "graphs", "pinned": "pin"}
+"""Options of plugins as a table's protocol records them."""
 NAME = "fofa-profile"
 app = make_app(
     "Measure a device and write its latency table (LUT). With --list, say what can be measured "
@@ -257,8 +258,9 @@ def like_table(chosen: PluginOptions, table: Lut | None, plugin: str) -> PluginO
         recorded["threads"] = protocol.threads
         options = protocol.model_extra or {}
         extra = {name: str(options[name]) for name in RECORDED_OPTIONS if options.get(name)}
-        if "cuda_graphs" in options:
-            extra["graphs"] = "on" if options["cuda_graphs"] else "off"
+        for name, option in RECORDED_SWITCHES.items():
+            if name in options:
+                extra[option] = "on" if options[name] else "off"
     missing = {name: value for name, value in recorded.items() if getattr(chosen, name) is None}
     return dataclasses.replace(chosen, **missing, extra=extra | chosen.extra)
 

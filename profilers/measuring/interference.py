@@ -1,5 +1,9 @@
 """Who else uses the machine while we measure: other programs, a hypervisor, other profilers.
 
+Other programs count where they can be felt: on the cores that the measurement may run on and those
+that share a physical core with them; and anywhere, once they keep much of the whole machine busy
+(memory, caches and heat are common to all cores).
+
 Two profilers at once disturb each other. Each one keeps a small file in a common temporary folder
 while it measures, named after its process. Both sides look at every round, so both tables say that
 they were disturbed. A killed profiler leaves its file behind; as its process is gone (or its number
@@ -18,6 +22,8 @@ from typing import Self
 
 import psutil
 
+from profilers.hardware.cores import CoreTimes, affinity, core_times, with_siblings
+
 FOLDER_NAME = "fofa-profilers"
 SUFFIX = ".measuring"
 CLOCK_TOLERANCE_SECONDS = 2.0
@@ -25,10 +31,18 @@ CLOCK_TOLERANCE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Interference:
-    """Mean over an interval, in percent of one core; None where the system does not tell."""
+    """Mean over an interval; None where the system does not tell.
+
+    Attributes:
+        other_cpu_percent: work of others on the measurement's cores and their siblings, in percent
+            of one core.
+        steal_percent: what the hypervisor took of these, in percent of one core.
+        machine_cpu_percent: work of others anywhere, in percent of the whole machine.
+    """
 
     other_cpu_percent: float | None
     steal_percent: float | None
+    machine_cpu_percent: float | None = None
 
 
 class OtherPrograms:
@@ -36,6 +50,7 @@ class OtherPrograms:
 
     def __init__(self) -> None:
         self._process = psutil.Process()
+        self._siblings: dict[frozenset[int], frozenset[int]] = {}
         self._last = self._accounts()
 
     def interference(self) -> Interference:
@@ -43,32 +58,55 @@ class OtherPrograms:
         before, now = self._last, self._accounts()
         self._last = now
         elapsed = max(now.clock - before.clock, 1e-9)
-        busy = (now.busy - before.busy) - (now.own - before.own)
-        steal = None
-        if now.steal is not None and before.steal is not None:
-            steal = _percent(now.steal - before.steal, elapsed)
-        return Interference(_percent(busy, elapsed), steal)
+        worked, stolen = {}, {}
+        for core in now.cores.keys() & before.cores.keys():
+            worked[core] = now.cores[core].busy - before.cores[core].busy
+            stolen[core] = now.cores[core].steal - before.cores[core].steal
+        own = now.own - before.own
+        everywhere = (sum(worked.values()) - own) / max(len(worked), 1)
+        used = self._used() & worked.keys() or worked.keys()
+        return Interference(
+            _percent(sum(worked[core] for core in used) - own, elapsed),
+            _percent(sum(stolen[core] for core in used), elapsed) if now.numbered else None,
+            _percent(everywhere, elapsed),
+        )
+
+    def _used(self) -> frozenset[int]:
+        """The cores on which others would be in the way."""
+        cores = affinity() or frozenset()
+        if cores not in self._siblings:
+            self._siblings = {cores: with_siblings(cores)}
+        return self._siblings[cores]
 
     def _accounts(self) -> _Accounts:
-        times, own = psutil.cpu_times(), self._process.cpu_times()
-        # Guest time is in user time already, and stolen time is nobody's work.
-        named = ("user", "nice", "system", "irq", "softirq")
+        cores = core_times()
+        own = self._process.cpu_times()
         return _Accounts(
             clock=time.perf_counter(),
-            busy=sum(getattr(times, name, 0.0) for name in named),
+            cores=_evenly() if cores is None else cores,
+            numbered=cores is not None,
             own=own.user + own.system,
-            steal=getattr(times, "steal", None),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Accounts:
-    """CPU seconds since boot: of everybody, of this process, and stolen."""
+    """CPU seconds: of everybody by core since boot, and of this process.
+
+    `numbered` is false where the system does not tell cores apart, nor what was stolen.
+    """
 
     clock: float
-    busy: float
+    cores: dict[int, CoreTimes]
+    numbered: bool
     own: float
-    steal: float | None
+
+
+def _evenly() -> dict[int, CoreTimes]:
+    """The work of all cores, spread over them."""
+    times, count = psutil.cpu_times(), psutil.cpu_count() or 1
+    busy = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system"))
+    return {core: CoreTimes(busy / count, 0.0) for core in range(count)}
 
 
 def _percent(seconds: float, elapsed: float) -> float:

@@ -25,8 +25,8 @@ from profilers.plugin import Session
 CANARY_RESOLUTION = 160
 METADATA_KEY = "architecture"
 COMPARED = ("plugin", "runtime", "dtype", "batch_size", "threads")
-COMPARED_OPTIONS = ("l2", "cuda_graphs", "launch", "memory_format")
-"""Options of the GPU plugins that change a latency; compared where the plugin is the same."""
+COMPARED_OPTIONS = ("l2", "cuda_graphs", "launch", "memory_format", "pinned")
+"""Options of plugins that change a latency; compared where the plugin is the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,6 +202,7 @@ class Prepared:
             visits=tuple(visits),
             other_cpu_percent=others.other_cpu_percent,
             steal_percent=others.steal_percent,
+            machine_cpu_percent=others.machine_cpu_percent,
             other_profilers=instruments.other_profilers(),
             state=self.state(),
         )

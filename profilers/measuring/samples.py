@@ -45,12 +45,13 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One pass over all items, with what else went on."""
+    """One pass over all items, with what else went on (`profilers.measuring.interference`)."""
 
     number: int
     visits: tuple[Visit, ...]
     other_cpu_percent: float | None = None
     steal_percent: float | None = None
+    machine_cpu_percent: float | None = None
     other_profilers: int = 0
     state: dict[str, Any] = field(default_factory=dict)
 
@@ -93,6 +94,7 @@ class RoundRecord(BaseModel):
     visits: list[tuple[ItemNumber, Seconds, Samples]]
     other_cpu_percent: Percent | None = None
     steal_percent: Percent | None = None
+    machine_cpu_percent: Percent | None = None
     other_profilers: int = Field(default=0, ge=0)
     state: dict[str, Any] = Field(default_factory=dict)
 
@@ -249,6 +251,7 @@ def record_of(round_: Round, numbers: dict[str, int]) -> RoundRecord:
         ],
         other_cpu_percent=round_.other_cpu_percent,
         steal_percent=round_.steal_percent,
+        machine_cpu_percent=round_.machine_cpu_percent,
         other_profilers=round_.other_profilers,
         state=round_.state,
     )
@@ -263,6 +266,7 @@ def round_of(record: RoundRecord, names: Sequence[str]) -> Round:
         ),
         other_cpu_percent=record.other_cpu_percent,
         steal_percent=record.steal_percent,
+        machine_cpu_percent=record.machine_cpu_percent,
         other_profilers=record.other_profilers,
         state=record.state,
     )

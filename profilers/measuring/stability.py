@@ -17,7 +17,10 @@ MAX_SPREAD_PERCENT = 6.0
 """Median coefficient of variation of the networks; trtexec warns at 2.5%, pyperf at 10%."""
 MAX_NOISE_PERCENT = 2.5
 MAX_OTHER_CPU_PERCENT = 15.0
-"""Use of the CPU by others during a round, in percent of one core."""
+"""Use by others of the measurement's cores during a round, in percent of one core."""
+MAX_MACHINE_CPU_PERCENT = 15.0
+"""Use by others of the whole machine, which shares memory, caches and heat. On two to six cores one
+busy neighbour is more than that, on sixty-four it takes ten."""
 MAX_STEAL_PERCENT = 5.0
 MIN_CLEAN_ROUNDS = 4
 MIN_CLEAN_SHARE = 0.4
@@ -30,6 +33,7 @@ def is_disturbed(round_: Round) -> bool:
     """Whether somebody else used the CPU during a round, enough to be felt."""
     return (
         (round_.other_cpu_percent or 0.0) > MAX_OTHER_CPU_PERCENT
+        or (round_.machine_cpu_percent or 0.0) > MAX_MACHINE_CPU_PERCENT
         or (round_.steal_percent or 0.0) > MAX_STEAL_PERCENT
         or round_.other_profilers > 0
     )
@@ -89,6 +93,13 @@ def _cpu_reasons(rounds: Sequence[Round]) -> list[str]:
         reasons.append(
             f"other programs used the CPU {share}, {mean:.0f}% of a core on average "
             f"(limit {MAX_OTHER_CPU_PERCENT:g}%)"
+        )
+    machine = max((r.machine_cpu_percent or 0.0 for r in rounds), default=0.0)
+    if machine > MAX_MACHINE_CPU_PERCENT and not reasons:
+        mean = float(np.mean([r.machine_cpu_percent or 0.0 for r in rounds]))
+        reasons.append(
+            f"other programs kept the machine busy {share}, {mean:.0f}% of all cores on average "
+            f"(limit {MAX_MACHINE_CPU_PERCENT:g}%)"
         )
     steal = max((r.steal_percent or 0.0 for r in rounds), default=0.0)
     if steal > MAX_STEAL_PERCENT:

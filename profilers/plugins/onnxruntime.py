@@ -2,11 +2,13 @@
 
 One thread unless more are asked for. Inputs and outputs are bound once, so that a run allocates
 nothing and copies nothing. Worker threads do not spin between runs: with a hundred sessions open,
-the spinning ones would take the cores from the one that is being timed.
+the spinning ones would take the cores from the one that is being timed. The process is kept on as
+many cores as it has threads where the system allows it; `pin=off` leaves that to the scheduler.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -33,6 +35,7 @@ from fofa.runtime.graph import (
     random_input,
 )
 from fofa.space import BlockSpec
+from profilers.hardware.cores import pinned
 from profilers.plugin import (
     Availability,
     MeasuringPlugin,
@@ -44,6 +47,7 @@ from profilers.plugin import (
 PROVIDER = "CPUExecutionProvider"
 DETACHED_BYTES = 65_536
 """Weights from this size on are kept apart from the models, once for all that have the same."""
+SWITCH = ("off", "on")
 INSTALL_HINT = "pip install onnxruntime"
 INPUT_TYPES = {"tensor(float)": "fp32", "tensor(float16)": "fp16"}
 
@@ -73,9 +77,12 @@ class OnnxRuntimePlugin(MeasuringPlugin):
             )
         if options.source is not None:
             raise UserError("onnxruntime measures; it takes no source")
-        if options.extra:
-            raise UserError(f"onnxruntime: unknown options {', '.join(sorted(options.extra))}")
-        return OnnxRuntimeSession(batch_size, dtype, threads)
+        if unknown := sorted(options.extra.keys() - {"pin"}):
+            raise UserError(f"onnxruntime: unknown options {', '.join(unknown)}; known: pin")
+        pin = options.extra.get("pin", "on")
+        if pin not in SWITCH:
+            raise UserError(f"onnxruntime: pin {pin!r}, expected {' or '.join(SWITCH)}")
+        return OnnxRuntimeSession(batch_size, dtype, threads, pin=pin == "on")
 
 
 class OnnxRuntimeSession(Session):
@@ -85,7 +92,7 @@ class OnnxRuntimeSession(Session):
         UserError: if onnxruntime is not installed.
     """
 
-    def __init__(self, batch_size: int, dtype: str, threads: int) -> None:
+    def __init__(self, batch_size: int, dtype: str, threads: int, *, pin: bool = False) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -95,6 +102,8 @@ class OnnxRuntimeSession(Session):
         self._dtype = dtype
         self._threads = threads
         self._weights: dict[tuple[tuple[int, ...], int, bytes], Any] = {}  # by shape, type, digest
+        self._pinning = contextlib.ExitStack()
+        self._cores = self._pinning.enter_context(pinned(threads)) if pin else None
 
     @property
     def protocol(self) -> ProtocolRecord:
@@ -106,13 +115,17 @@ class OnnxRuntimeSession(Session):
             threads=self._threads,
             provider=PROVIDER,
             clock="perf_counter",
+            pinned=self._cores is not None,
         )
 
     def hardware(self) -> dict[str, Any]:
-        try:
-            return {"onnx": version("onnx"), "onnxruntime": self._runtime.__version__}
-        except PackageNotFoundError:
-            return {"onnxruntime": self._runtime.__version__}
+        found: dict[str, Any] = {"onnxruntime": self._runtime.__version__}
+        with contextlib.suppress(PackageNotFoundError):
+            found["onnx"] = version("onnx")
+        return found | ({"pinned_cores": sorted(self._cores)} if self._cores else {})
+
+    def close(self) -> None:
+        self._pinning.close()
 
     def lower(self, blocks: Sequence[BlockSpec]) -> Runner:
         model = build_model(blocks, self._batch_size, self._dtype)

@@ -97,8 +97,9 @@ def measure_lut(
         UserError: if the plugin cannot run here, if the hardware is not the device's and
             `require_match` says that it must be, or if `out` cannot be written.
     """
+    captured = capture_environment()  # before a session keeps this process on some of the cores
     with plugin.open(request.options) as session:
-        environment = capture_environment() | session.hardware()
+        environment = captured | session.hardware()
         if fault := request.device.mismatch(ran_on(environment)):
             if require_match:
                 raise UserError(f"{fault}; --require-match stops here")

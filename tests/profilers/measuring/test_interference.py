@@ -3,11 +3,16 @@
 import subprocess
 import sys
 import time
+import types
 
 import psutil
 import pytest
 
+from profilers.hardware.cores import CoreTimes
+from profilers.measuring import interference
 from profilers.measuring.interference import OtherProfilers, OtherPrograms
+from profilers.measuring.samples import Round
+from profilers.measuring.stability import is_disturbed
 
 HOLD = """
 import sys
@@ -46,9 +51,105 @@ def test_work_of_others_is_seen_and_ones_own_is_not():
         time.sleep(1.0)
         busy = programs.interference()
         process.kill()
-    assert busy.other_cpu_percent > 20
+    assert max(busy.other_cpu_percent, busy.machine_cpu_percent * psutil.cpu_count()) > 20
     assert own.other_cpu_percent >= 0
     assert own.steal_percent is None or own.steal_percent >= 0
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """64 cores in pairs of siblings, of which the measurement may use core 3; work is given."""
+
+    class Server:
+        def __init__(self):
+            self.now = 0.0
+            self.busy = dict.fromkeys(range(64), 0.0)
+            self.steal = dict.fromkeys(range(64), 0.0)
+            self.allowed = frozenset({3})
+
+        def work(self, seconds, shares, steal=()):
+            """Let `shares` of the time be worked on some cores, `steal` be stolen from others."""
+            self.now += seconds
+            for core, share in shares.items():
+                self.busy[core] += share * seconds
+            for core in steal:
+                self.steal[core] += seconds
+
+        def times(self):
+            return {core: CoreTimes(self.busy[core], self.steal[core]) for core in range(64)}
+
+    made = Server()
+    monkeypatch.setattr(interference, "core_times", made.times)
+    monkeypatch.setattr(interference, "affinity", lambda: made.allowed)
+    monkeypatch.setattr(
+        interference, "with_siblings", lambda cores: frozenset(c ^ s for c in cores for s in (0, 1))
+    )
+    monkeypatch.setattr(interference.time, "perf_counter", lambda: made.now)
+    own = types.SimpleNamespace(cpu_times=lambda: types.SimpleNamespace(user=made.now, system=0.0))
+    monkeypatch.setattr(interference.psutil, "Process", lambda: own)
+    return made
+
+
+def judged(found):
+    return is_disturbed(
+        Round(
+            number=0,
+            visits=(),
+            other_cpu_percent=found.other_cpu_percent,
+            steal_percent=found.steal_percent,
+            machine_cpu_percent=found.machine_cpu_percent,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "steal", "other", "machine", "disturbed"),
+    [
+        ({}, (), 0.0, 0.0, False),
+        ({40: 1.0, 41: 1.0}, (), 0.0, 3.1, False),
+        (dict.fromkeys(range(20, 40), 1.0), (), 0.0, 31.2, True),
+        ({2: 0.5}, (), 50.0, 0.8, True),
+        ({2: 0.1}, (), 10.0, 0.2, False),
+        ({}, (50, 51), 0.0, 0.0, False),
+        ({}, (2,), 0.0, 0.0, True),
+    ],
+    ids=["quiet", "far away", "a third of it", "sibling", "a little", "stolen far away", "stolen"],
+)
+def test_on_a_server_others_count_where_they_are_felt(
+    server, others, steal, other, machine, disturbed
+):
+    programs = OtherPrograms()
+    server.work(10.0, {3: 1.0} | others, steal)  # this process keeps core 3 busy throughout
+    found = programs.interference()
+    assert found.other_cpu_percent == pytest.approx(other, abs=0.1)
+    assert found.machine_cpu_percent == pytest.approx(machine, abs=0.1)
+    assert judged(found) is disturbed
+
+
+def test_unpinned_every_core_that_it_may_use_counts(server):
+    server.allowed = frozenset(range(64))
+    programs = OtherPrograms()
+    server.work(10.0, {3: 1.0, 40: 0.5})
+    assert programs.interference().other_cpu_percent == pytest.approx(50.0, abs=0.1)
+
+
+def test_accounts_that_hide_the_used_core_count_as_a_whole(server, monkeypatch):
+    """A container may be shown fewer cores than it is said to run on."""
+    monkeypatch.setattr(interference, "core_times", lambda: {c: server.times()[c] for c in (0, 1)})
+    programs = OtherPrograms()
+    server.work(10.0, {0: 1.0, 1: 0.6})
+    assert programs.interference().other_cpu_percent == pytest.approx(60.0, abs=0.1)
+
+
+def test_a_system_that_tells_no_cores_apart_is_taken_as_a_whole(monkeypatch):
+    monkeypatch.setattr(interference, "core_times", lambda: None)
+    monkeypatch.setattr(interference, "affinity", lambda: None)
+    programs = OtherPrograms()
+    time.sleep(0.05)
+    found = programs.interference()
+    assert found.steal_percent is None
+    assert found.other_cpu_percent >= 0
+    assert found.machine_cpu_percent >= 0
 
 
 def test_alone_nobody_is_seen_and_nothing_is_left_behind(tmp_path):

@@ -31,6 +31,10 @@ def test_a_quiet_steady_machine_is_stable():
     ("change", "reason"),
     [
         ({"made": rounds(80.0, 90.0)}, "other programs used the CPU in 2 of 2 rounds, 85%"),
+        (
+            {"made": rounds(0.0, machine_cpu_percent=40.0)},
+            "kept the machine busy in 1 of 1 rounds, 40% of all cores",
+        ),
         ({"made": rounds(0.0, steal_percent=30.0)}, "hypervisor took up to 30%"),
         ({"made": rounds(0.0, 0.0, other_profilers=1)}, "another profiler"),
         ({"drift": Drift(STEADY.seconds, STEADY.slowness, 40.0, 1.0)}, "drifted by 40.0%"),

@@ -6,6 +6,7 @@ import pytest
 from fofa.errors import UserError
 from fofa.runtime.graph import build_model
 from fofa.space import NetworkConfig, Subnet, network_blocks
+from profilers.hardware.cores import affinity
 from profilers.plugin import PluginOptions
 from profilers.plugins.onnxruntime import PLUGIN
 
@@ -42,6 +43,21 @@ def test_blocks_networks_and_files_run(session, tmp_path):
         runner.close()
 
 
+def test_it_stays_on_as_many_cores_as_it_has_threads_unless_told_otherwise():
+    before = affinity()
+    with PLUGIN.open(PluginOptions()) as session:
+        if before is not None:
+            assert session.protocol.model_dump()["pinned"] is True
+            assert session.hardware()["pinned_cores"] == sorted(affinity())
+            assert len(affinity()) == 1
+    assert affinity() == before
+    for options in (PluginOptions(extra={"pin": "off"}), PluginOptions(threads=1000)):
+        with PLUGIN.open(options) as session:
+            assert session.protocol.model_dump()["pinned"] is False
+            assert "pinned_cores" not in session.hardware()
+            assert affinity() == before
+
+
 def test_options_reach_the_runtime(tmp_path):
     options = PluginOptions(batch_size=4, threads=2, dtype="fp16")
     with PLUGIN.open(options) as session:
@@ -57,6 +73,8 @@ def test_options_reach_the_runtime(tmp_path):
         (PluginOptions(dtype="int3"), "dtype 'int3', expected one of fp32, fp16"),
         (PluginOptions(batch_size=0), "batch size 0"),
         (PluginOptions(threads=0), "0 threads"),
+        (PluginOptions(extra={"pin": "yes"}), "pin 'yes', expected off or on"),
+        (PluginOptions(extra={"pins": "on"}), "unknown options pins; known: pin"),
         (PluginOptions(source="somewhere"), "takes no source"),
         (PluginOptions(extra={"turbo": "on"}), "unknown options turbo"),
     ],
