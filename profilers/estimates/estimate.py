@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fofa.latency import EstimateError, Validation
+from fofa.validation import EstimateError, Validation
 from profilers.estimates.calibration import RooflineCalibration
 from profilers.estimates.kernels import lower
 from profilers.estimates.model import JOINT, KernelCounts, Machine, host_bound, joined

@@ -44,7 +44,7 @@ def test_a_table_states_the_error_on_hardware_that_was_left_out(table, by_hardwa
     assert stated.max_percent == pytest.approx(percent.max(), abs=0.5)
     bias = 100 * np.expm1(np.median(found))
     assert estimate.bias_percent == pytest.approx(bias, abs=0.3)
-    assert lut.margin_percent == pytest.approx(100 * (estimate.high_factor - 1))
+    assert lut.bound(0.95).factor == pytest.approx(estimate.high_factor)
 
 
 def test_gpus_that_were_left_out_are_met_within_the_goal(by_hardware):

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 from typer.testing import CliRunner
@@ -168,8 +167,8 @@ def test_the_command_prints_the_interval(network):
 
 def test_a_search_margin_is_the_upper_end_of_the_interval():
     lut = estimate("a100", dtype="fp16")
-    assert lut.margin_percent == pytest.approx(100 * (lut.validation.estimate.high_factor - 1))
-    assert np.isfinite(lut.margin_percent)
+    assert lut.bound(0.95).factor == pytest.approx(lut.validation.estimate.high_factor)
+    assert lut.bound(0.05).factor == pytest.approx(estimate.low_factor)
 
 
 @pytest.mark.parametrize(
