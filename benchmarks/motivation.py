@@ -119,7 +119,7 @@ def accuracies(
         trainer.run()
         supernet = trainer.supernet
     own = [top1(supernet, subnet, data) for subnet in subnets]
-    smallest, largest = (top1(supernet, s, data) for s in (recipe.smallest, recipe.largest))
+    smallest, largest = (top1(supernet, s, data) for s in (recipe.smallest(), recipe.largest()))
     return statistics.mean(own), smallest, largest
 
 

@@ -77,6 +77,11 @@ def check(
     from fofa.predictor.training import judge
 
     loaded, measured = load_predictor(predictor), AccuracyTable.read(table)
+    families = loaded.record.space.family, measured.space.family
+    if families[0] != families[1]:
+        raise UserError(
+            f"the predictor is of family {families[0]}, the table of family {families[1]}"
+        )
     if loaded.record.space.width_mult != measured.space.width_mult:
         raise UserError(
             f"the predictor is of width {loaded.record.space.width_mult:g}, the table of width "
@@ -84,7 +89,8 @@ def check(
         )
     rows = measured.architectures
     architectures = [row.architecture for row in rows]
-    population = encode(architectures, sorted({a.resolution for a in architectures}))
+    resolutions = sorted({architecture.resolution for architecture in architectures})
+    population = encode(architectures, resolutions, families[1])
     error = judge(loaded.predict(population), np.array([row.top1 / 100 for row in rows]))
     _show(str(predictor), error, as_json=as_json)
 

@@ -4,9 +4,9 @@ A predictor file is safetensors: `layers.<i>.weight` (out, in) and `layers.<i>.b
 its `PredictorRecord` as JSON in the metadata. OFA's own file (a PyTorch state dict) loads too, by
 PyTorch's `weights_only` reader, which runs no code from the file.
 
-What it sees of an architecture are one-hot numbers in the layout of OFA's predictor: for each of
-the 20 block slots a kernel (3, 5, 7), then for each slot an expand ratio (3, 4, 6), both all zero
-where the depth leaves the block out; then a resolution.
+What it sees of an architecture are one-hot numbers in the layout of OFA's predictor: for each block
+slot (20 of MobileNetV3) a kernel (3, 5, 7), then for each slot an expand ratio (3, 4, 6), both all
+zero where the depth leaves the block out; then a resolution.
 """
 
 from __future__ import annotations
@@ -22,17 +22,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from fofa.accuracy import ProxyRecord, SpaceRecord
 from fofa.errors import UserError
 from fofa.files import FileModel
-from fofa.space.encoding import CHOICES, NUM_CODES, NUM_SLOTS, Population
-from fofa.space.subnet import EXPANDS, KERNELS
+from fofa.space import Family
+from fofa.space.encoding import Population, encoding_of
 from fofa.tensor_files import read_arrays, write_arrays
 
 METADATA_KEY = "fofa"
 OFA_RESOLUTIONS = tuple(range(112, 225, 16))
 """The resolutions that OFA's predictor has a feature for."""
-
-KERNEL_FEATURES = NUM_SLOTS * len(KERNELS)
-BLOCK_FEATURES = KERNEL_FEATURES + NUM_SLOTS * len(EXPANDS)
-"""Number of features that describe the subnet (120); those of the resolution follow."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
@@ -113,7 +109,7 @@ class Predictor:
 
 
 def features(population: Population, resolutions: tuple[int, ...]) -> np.ndarray:
-    """Features of each architecture, float32 (N, 120 + number of resolutions).
+    """Features of each architecture, float32 (N, block features + number of resolutions).
 
     Args:
         resolutions: those the predictor has a feature for, in its order.
@@ -121,15 +117,22 @@ def features(population: Population, resolutions: tuple[int, ...]) -> np.ndarray
     Raises:
         UserError: if the population uses another resolution.
     """
-    num = len(population)
-    out = np.zeros((num, BLOCK_FEATURES + len(resolutions)), dtype=np.float32)
-    kernels = _KERNEL_ONE_HOT[population.codes]
-    expands = _EXPAND_ONE_HOT[population.codes]
-    out[:, :KERNEL_FEATURES] = kernels.reshape(num, KERNEL_FEATURES)
-    out[:, KERNEL_FEATURES:BLOCK_FEATURES] = expands.reshape(num, BLOCK_FEATURES - KERNEL_FEATURES)
+    num, family = len(population), population.family
+    choices, width = encoding_of(family).choices, num_block_features(family)
+    kernel_table = _one_hot(family.kernels, [choice.kernel for choice in choices])
+    expand_table = _one_hot(family.expands, [choice.expand for choice in choices])
+    out = np.zeros((num, width + len(resolutions)), dtype=np.float32)
+    split = width * len(family.kernels) // (len(family.kernels) + len(family.expands))
+    out[:, :split] = kernel_table[population.codes].reshape(num, split)
+    out[:, split:width] = expand_table[population.codes].reshape(num, width - split)
     columns = _resolution_columns(population.resolutions, resolutions)
-    out[np.arange(num), BLOCK_FEATURES + columns[population.resolution_index]] = 1.0
+    out[np.arange(num), width + columns[population.resolution_index]] = 1.0
     return out
+
+
+def num_block_features(family: Family) -> int:
+    """Number of features that describe a subnet (120 of MobileNetV3); a resolution's follow."""
+    return encoding_of(family).num_slots * (len(family.kernels) + len(family.expands))
 
 
 def _resolution_columns(wanted: tuple[int, ...], known: tuple[int, ...]) -> np.ndarray:
@@ -145,9 +148,9 @@ def _resolution_columns(wanted: tuple[int, ...], known: tuple[int, ...]) -> np.n
 
 
 def _one_hot(values: tuple[int, ...], of_choice: list[int]) -> np.ndarray:
-    """One-hot vector for every block code (NUM_CODES, len(values)); zeros for an absent block."""
-    table = np.zeros((NUM_CODES, len(values)), dtype=np.float32)
-    for code, value in enumerate(of_choice):
+    """One-hot vector for every block code (codes, len(values)); zeros for an absent block."""
+    table = np.zeros((len(of_choice) + 1, len(values)), dtype=np.float32)
+    for code, value in enumerate(of_choice, start=1):
         table[code, values.index(value)] = 1.0
     return table
 
@@ -217,7 +220,7 @@ def _layers(
 
 def _checked(path: Path, predictor: Predictor) -> Predictor:
     """`predictor`, if its layers fit each other, its features and one output."""
-    width = BLOCK_FEATURES + len(predictor.resolutions)
+    width = num_block_features(predictor.record.space.family) + len(predictor.resolutions)
     for weight, bias in zip(predictor.weights, predictor.biases, strict=True):
         if weight.shape[0] != width or weight.shape[1] != len(bias):
             raise UserError(
@@ -231,7 +234,3 @@ def _checked(path: Path, predictor: Predictor) -> Predictor:
     if width != 1:
         raise UserError(f"{path}: the last layer has {width} outputs, expected 1")
     return predictor
-
-
-_KERNEL_ONE_HOT = _one_hot(KERNELS, [choice.kernel for choice in CHOICES])
-_EXPAND_ONE_HOT = _one_hot(EXPANDS, [choice.expand for choice in CHOICES])

@@ -84,7 +84,7 @@ def train_predictor(
     rows = _rows(tables)
     table = tables[0]
     resolutions = tuple(sorted({row.architecture.resolution for row in rows}))
-    population = encode([row.architecture for row in rows], resolutions)
+    population = encode([row.architecture for row in rows], resolutions, table.space.family)
     inputs = features(population, resolutions)
     top1 = np.array([row.top1 / 100 for row in rows], dtype=np.float32)
     order = np.random.default_rng(config.seed).permutation(len(rows))
@@ -133,8 +133,9 @@ def _rows(tables: Sequence[AccuracyTable]) -> list[ArchitectureAccuracy]:
         for name in ("recipe", "dataset", "preset", "training", "proxy"):
             if getattr(table, name) != getattr(first, name):
                 raise UserError(f"the accuracy tables are not of one supernet: {name} differs")
-        if (table.space.kind, table.space.width_mult) != (first.space.kind, first.space.width_mult):
-            raise UserError("the accuracy tables are not of one supernet: space differs")
+        for name in ("family", "kind", "width_mult"):
+            if getattr(table.space, name) != getattr(first.space, name):
+                raise UserError("the accuracy tables are not of one supernet: space differs")
     rows = [row for table in tables for row in table.architectures]
     if len({row.architecture for row in rows}) != len(rows):
         raise UserError("an architecture is in the accuracy tables twice")
@@ -194,7 +195,8 @@ def _layers(widths: tuple[int, ...], generator: torch.Generator) -> list[nn.Line
 def _num_classes(table: AccuracyTable) -> int:
     """Classes of the table's networks, from their multiply-adds, which grow by one feature each."""
     row = table.architectures[0]
-    few = NetworkConfig(width_mult=table.space.width_mult, num_classes=2)
+    space = table.space
+    few = NetworkConfig(family=space.family, width_mult=space.width_mult, num_classes=2)
     extra = row.macs - macs(row.architecture, few)
     if extra < 0 or extra % few.feature_channels:
         raise UserError(f"multiply-adds of {row.name} are not those of a network of its width")

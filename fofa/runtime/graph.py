@@ -5,7 +5,7 @@ a latency table is measured with has random weights, what `fofa-export` writes h
 trained network (`fofa.runtime.folding`); nothing else tells the two apart:
 
 - BatchNorm is folded, so a convolution has a bias and no norm follows. h-swish is the operator
-  `HardSwish`, squeeze-excite ends in a `HardSigmoid` of slope 1/6.
+  `HardSwish`, ReLU6 a `Clip`, squeeze-excite ends in a `HardSigmoid` of slope 1/6.
 - All values are of one type, inputs and outputs too: an fp16 graph takes fp16 images and has no
   casts, which is what networks are deployed with that are to be fast.
 - The batch is a fixed size, or free (None). A runtime that tunes for a size is given a fixed one
@@ -31,6 +31,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fofa.errors import UserError
 from fofa.precision import Precision, parse_precision
 from fofa.space import BlockSpec
+from fofa.space.family import Activation
 
 INPUT_NAME = "images"
 OUTPUT_NAME = "logits"
@@ -200,11 +201,15 @@ class _Graph:
         kernel: int = 1,
         stride: int = 1,
         *,
+        pads: tuple[int, int] = (0, 0),
         depthwise: bool = False,
         bias: bool = True,
         gain: float = 2.0,
     ) -> str:
-        """A 'same' convolution; `gain` 2 makes up for the half that an activation cuts off."""
+        """A convolution; `gain` 2 makes up for the half that an activation cuts off.
+
+        `pads` are the zeros before and after the map, in either direction.
+        """
         into, out = channels
         fan_in = kernel**2 * (1 if depthwise else into)
         shape = (out, 1 if depthwise else into, kernel, kernel)
@@ -216,13 +221,27 @@ class _Graph:
             inputs,
             kernel_shape=[kernel, kernel],
             strides=[stride, stride],
-            pads=[kernel // 2] * 4,
+            pads=[pads[0], pads[0], pads[1], pads[1]],
             group=into if depthwise else 1,
         )
 
-    def activation(self, value: str, kind: str) -> str:
-        """ReLU or h-swish."""
-        return self.op("Relu" if kind == "relu" else "HardSwish", [value])
+    def activation(self, value: str, kind: Activation) -> str:
+        """ReLU, ReLU6 (a `Clip` to 0..6) or h-swish."""
+        match kind:
+            case "relu":
+                return self.op("Relu", [value])
+            case "relu6":
+                return self.op("Clip", [value, self.constant(0.0), self.constant(6.0)])
+            case "h_swish":
+                return self.op("HardSwish", [value])
+
+    def constant(self, number: float) -> str:
+        """A scalar that is part of an operator, not a weight; one node for each number."""
+        name = f"constant_{number:g}"
+        if all(node.name != name for node in self.nodes):
+            scalar = numpy_helper.from_array(np.array(number, NUMPY_TYPES[self.dtype]), name)
+            self.nodes.append(helper.make_node("Constant", [], [name], name=name, value=scalar))
+        return name
 
 
 def _noise(seed: int) -> WeightSource:
@@ -257,7 +276,8 @@ def _given(weights: Mapping[str, np.ndarray]) -> WeightSource:
 def _stem(graph: _Graph, value: str, block: BlockSpec) -> str:
     channels = (block.in_channels, block.out_channels)
     return graph.activation(
-        graph.conv(value, "conv", channels, block.kernel, block.stride), block.activation
+        graph.conv(value, "conv", channels, block.kernel, block.stride, pads=block.pads),
+        block.activation,
     )
 
 
@@ -267,7 +287,15 @@ def _mbconv(graph: _Graph, value: str, block: BlockSpec) -> str:
     hidden = value
     if block.expands:
         hidden = graph.activation(graph.conv(hidden, "expand", (into, mid)), block.activation)
-    hidden = graph.conv(hidden, "depthwise", (mid, mid), block.kernel, block.stride, depthwise=True)
+    hidden = graph.conv(
+        hidden,
+        "depthwise",
+        (mid, mid),
+        block.kernel,
+        block.stride,
+        pads=block.pads,
+        depthwise=True,
+    )
     hidden = graph.activation(hidden, block.activation)
     if block.squeeze_channels:
         hidden = _squeeze_excite(graph, hidden, mid, block.squeeze_channels)
@@ -285,11 +313,13 @@ def _squeeze_excite(graph: _Graph, value: str, channels: int, squeezed: int) -> 
 
 
 def _head(graph: _Graph, value: str, block: BlockSpec) -> str:
-    """Final expansion, pool, feature mix (no bias, no norm), linear layer."""
+    """Final expansion, pool, feature mix (no bias, no norm) if there is one, linear layer."""
     into, mid, out = block.in_channels, block.mid_channels, block.out_channels
     value = graph.activation(graph.conv(value, "expand", (into, mid)), block.activation)
     value = graph.op("GlobalAveragePool", [value])
-    value = graph.activation(graph.conv(value, "mix", (mid, out), bias=False), block.activation)
+    if block.feature_mix:
+        mixed = graph.conv(value, "mix", (mid, out), bias=False)
+        value = graph.activation(mixed, block.activation)
     value = graph.op("Flatten", [value], axis=1)
     weight = graph.weight("classifier.weight", (block.num_classes, out), out**-0.5)
     bias = graph.weight("classifier.bias", (block.num_classes,), 0.1)

@@ -46,11 +46,17 @@ def load_module(model: onnx.ModelProto) -> nn.Module:
             this project do not have.
     """
     root, graph = nn.Module(), fx.Graph()
-    values = {value.name: graph.placeholder(value.name) for value in graph_inputs(model)}
+    values: dict[str, Any] = {
+        value.name: graph.placeholder(value.name) for value in graph_inputs(model)
+    }
     kept = {*values, *(value.name for value in model.graph.output)}
     weights = {weight.name: (index, weight) for index, weight in enumerate(model.graph.initializer)}
     uses = Counter(name for node in model.graph.node for name in node.input)
     for node in model.graph.node:
+        if node.op_type == "Constant":
+            stored = helper.get_attribute_value(node.attribute[0])
+            values[node.output[0]] = numpy_helper.to_array(stored)
+            continue
         for name in node.input:
             if name in weights and name not in values:
                 index, stored = weights[name]
@@ -79,9 +85,11 @@ def _step(node: onnx.NodeProto, inputs: Sequence[Any], *, overwrites: bool) -> S
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     match node.op_type:
         case "Conv":
-            return functional.conv2d, _convolution(node, inputs, given), {}
+            return convolve, _convolution(node, inputs, given), {}
         case "Relu":
             return functional.relu, (inputs[0],), {"inplace": overwrites}
+        case "Clip" if [float(bound) for bound in inputs[1:]] == [0, 6]:
+            return functional.relu6, (inputs[0],), {"inplace": overwrites}
         case "HardSwish":
             return functional.hardswish, (inputs[0],), {"inplace": overwrites}
         case "HardSigmoid" if _is_sixth(given):
@@ -104,18 +112,34 @@ def _step(node: onnx.NodeProto, inputs: Sequence[Any], *, overwrites: bool) -> S
 def _convolution(
     node: onnx.NodeProto, inputs: Sequence[Any], given: dict[str, Any]
 ) -> tuple[Any, ...]:
-    """Arguments of `conv2d`.
+    """Arguments of `convolve`.
 
     Raises:
-        UserError: if the padding differs from side to side, or is not written out.
+        UserError: if the padding is not written out.
     """
-    pads = given.get("pads", [0, 0, 0, 0])
-    top_left, bottom_right = tuple(pads[:2]), tuple(pads[2:])
-    if top_left != bottom_right or given.get("auto_pad", b"NOTSET") != b"NOTSET":
+    if given.get("auto_pad", b"NOTSET") != b"NOTSET":
         raise UserError(f"the convolution {node.name} has padding that PyTorch does not know")
+    top, left, bottom, right = given.get("pads", [0, 0, 0, 0])
     strides, dilations = (tuple(given.get(name, (1, 1))) for name in ("strides", "dilations"))
     weight, bias = inputs[1], inputs[2] if len(inputs) > 2 else None
-    return inputs[0], weight, bias, strides, top_left, dilations, given.get("group", 1)
+    pads = (left, right, top, bottom)
+    return inputs[0], weight, bias, strides, pads, dilations, given.get("group", 1)
+
+
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    strides: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    dilations: tuple[int, int],
+    groups: int,
+) -> Tensor:
+    """`conv2d` with zeros (left, right, top, bottom), which it only takes in equal pairs."""
+    left, right, top, bottom = pads
+    if (left, top) != (right, bottom):
+        x, left, top = functional.pad(x, pads), 0, 0
+    return functional.conv2d(x, weight, bias, strides, (top, left), dilations, groups)
 
 
 def _is_sixth(given: dict[str, Any]) -> bool:

@@ -14,9 +14,7 @@ import numpy as np
 
 from fofa.search.costs import affordable
 from fofa.search.problem import Constraint, Score, within_limits
-from fofa.space.encoding import ABSENT, NUM_CHOICES, NUM_SLOTS, Population
-from fofa.space.network import MAX_DEPTH
-from fofa.space.subnet import DEPTHS
+from fofa.space.encoding import ABSENT, Population
 
 MAX_STEPS = 50
 TRADES_SCORED = 128
@@ -92,24 +90,25 @@ def neighbours(one: Population) -> tuple[Population, np.ndarray]:
     """Every architecture one move away from `one` (one row), and the slots each move claims.
 
     Returns:
-        The neighbours (M rows), and bool (M, 20): a block's move claims its slot, a change of depth
-        its whole stage, a change of resolution everything. Moves with no slot in common combine.
+        The neighbours (M rows), and bool (M, slots): a block's move claims its slot, a change of
+        depth its whole stage, a change of resolution everything. Moves with no slot in common
+        combine.
     """
-    base = one.codes[0]
+    base, encoding = one.codes[0], one.encoding
     rows, claims = [], []
-    for slot in range(NUM_SLOTS):
-        stage = slot // MAX_DEPTH
-        of_stage = slice(stage * MAX_DEPTH, (stage + 1) * MAX_DEPTH)
+    for slot in range(encoding.num_slots):
+        stage, place = divmod(slot, encoding.max_depth)
+        of_stage = slice(stage * encoding.max_depth, (stage + 1) * encoding.max_depth)
+        depths = one.family.stages[stage].depths
         depth = int((base[of_stage] != ABSENT).sum())
-        place = slot - stage * MAX_DEPTH
         deepens = place == depth
-        for code in range(NUM_CHOICES):
-            if place > depth or base[slot] == code:
+        for code in range(1, encoding.num_codes):
+            if place > depth or place >= depths[-1] or base[slot] == code:
                 continue
             rows.append(base.copy())
             rows[-1][slot] = code
             claims.append(of_stage if deepens else slice(slot, slot + 1))
-        if place == depth - 1 and depth > min(DEPTHS):
+        if place == depth - 1 and depth > depths[0]:
             rows.append(base.copy())
             rows[-1][slot] = ABSENT
             claims.append(of_stage)
@@ -119,10 +118,10 @@ def neighbours(one: Population) -> tuple[Population, np.ndarray]:
             rows.append(base.copy())
             claims.append(slice(None))
             index.append(resolution)
-    touched = np.zeros((len(rows), NUM_SLOTS), dtype=bool)
+    touched = np.zeros((len(rows), encoding.num_slots), dtype=bool)
     for row, claim in enumerate(claims):
         touched[row, claim] = True
-    return Population(np.array(rows), np.array(index), one.resolutions), touched
+    return one.replaced(np.array(rows), np.array(index)), touched
 
 
 def _trades(
@@ -147,5 +146,5 @@ def _trades(
         promising = promising[np.argpartition(-gain[promising], TRADES_SCORED)[:TRADES_SCORED]]
     one, other = first[promising], second[promising]
     codes = np.where(touched[other], moves.codes[other], moves.codes[one])
-    trades = Population(codes, np.repeat(base.resolution_index, len(promising)), base.resolutions)
+    trades = base.replaced(codes, np.repeat(base.resolution_index, len(promising)))
     return trades[np.flatnonzero(within_limits(trades, constraints))]

@@ -1,4 +1,4 @@
-"""The search space: names, subnets, enumeration, sampling, block descriptions and costs.
+"""The search space: families, names, subnets, enumeration, sampling, block descriptions and costs.
 
 Pure Python and framework-free: importing it loads no torch. MACs and parameters are computed from
 the description alone (`macs`, `params`).
@@ -6,22 +6,24 @@ the description alone (`macs`, `params`).
 
 from fofa.space.blocks import BlockKey, BlockSpec, make_divisible
 from fofa.space.cost import block_macs, block_params, macs, params
+from fofa.space.family import (
+    EFFICIENTNET_LITE0,
+    FAMILIES,
+    MOBILENETV3,
+    PROXYLESS,
+    Family,
+    SpaceKind,
+)
 from fofa.space.network import NetworkConfig, architecture_blocks, network_blocks
 from fofa.space.spaces import (
     DEFAULT_RESOLUTIONS,
     SearchSpace,
-    SpaceKind,
     check_resolutions,
     compound_subnets,
     sample_compound,
     sample_elastic,
 )
 from fofa.space.subnet import (
-    DEPTHS,
-    EXPANDS,
-    KERNELS,
-    NUM_STAGES,
-    STAGE_KERNELS,
     Architecture,
     BlockChoice,
     Subnet,
@@ -31,15 +33,15 @@ from fofa.space.subnet import (
 
 __all__ = [
     "DEFAULT_RESOLUTIONS",
-    "DEPTHS",
-    "EXPANDS",
-    "KERNELS",
-    "NUM_STAGES",
-    "STAGE_KERNELS",
+    "EFFICIENTNET_LITE0",
+    "FAMILIES",
+    "MOBILENETV3",
+    "PROXYLESS",
     "Architecture",
     "BlockChoice",
     "BlockKey",
     "BlockSpec",
+    "Family",
     "NetworkConfig",
     "SearchSpace",
     "SpaceKind",

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fofa.space.family import Activation, Padding
+
 Position = Literal["stem", "first", "stage", "head"]
-Activation = Literal["relu", "h_swish"]
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -24,17 +25,26 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded
 
 
-def halve(size: int) -> int:
-    """Side of the feature map after a stride-2 convolution with 'same' padding."""
-    return (size + 1) // 2
+def strided(size: int, stride: int) -> int:
+    """Side of the feature map after a convolution of this stride with 'same' padding."""
+    return -(-size // stride)
+
+
+def pad_sides(size: int, kernel: int, stride: int, padding: Padding) -> tuple[int, int]:
+    """Zeros before and after a feature map of side `size`, in either direction."""
+    if padding == "symmetric":
+        return kernel // 2, kernel // 2
+    total = max((strided(size, stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
 
 
 @dataclass(frozen=True, slots=True)
 class BlockKey:
     """Where a block's latency is looked up: its position and its elastic choices, without sizes.
 
-    `stage` is 1 to 5 (the paper's B1..B5); `block` tells the first block of a stage, which changes
-    channels and resolution, from the later, residual ones. All four are None outside the stages.
+    `stage` counts from 1 (the paper's B1..B5); `block` tells the first block of a stage, which
+    changes channels and resolution, from the later, residual ones. All four are None outside the
+    stages.
     """
 
     position: Position
@@ -58,10 +68,11 @@ class BlockSpec:
         in_size, out_size: side of the input and output feature map (the head's output is 1x1).
         in_channels, mid_channels, out_channels: for the stem `mid` equals `out`; for an MBConv
             `mid` is the expanded width; for the head `mid` is the final 1x1 expansion (960 at
-            width 1.0) and `out` the feature mix (1280).
-        kernel, stride: of the depthwise convolution (of the only one, in the stem).
+            width 1.0) and `out` what the linear layer reads (1280).
+        kernel, stride, padding: of the depthwise convolution (of the only one, in the stem).
         squeeze_channels: inner width of squeeze-excite, 0 where there is none.
         residual: whether the input is added to the output.
+        feature_mix: whether a head has a convolution between pool and linear layer.
         num_classes: of the head's linear layer, 0 elsewhere.
     """
 
@@ -76,12 +87,19 @@ class BlockSpec:
     activation: Activation
     squeeze_channels: int = 0
     residual: bool = False
+    padding: Padding = "symmetric"
+    feature_mix: bool = False
     num_classes: int = 0
 
     @property
     def expands(self) -> bool:
         """Whether the MBConv has its 1x1 expansion convolution (the first block has none)."""
         return self.key.position == "stage"
+
+    @property
+    def pads(self) -> tuple[int, int]:
+        """Zeros before and after the feature map that `kernel` goes over."""
+        return pad_sides(self.in_size, self.kernel, self.stride, self.padding)
 
     def shape(self) -> dict[str, int]:
         """The sizes as plain numbers, as files and reports show them."""

@@ -20,7 +20,8 @@ def block_macs(block: BlockSpec) -> int:
         case "stem":
             return into * out * window * outside
         case "head":
-            return into * mid * inside + mid * out + out * block.num_classes
+            mix = mid * out if block.feature_mix else 0
+            return into * mid * inside + mix + out * block.num_classes
         case _:
             expansion = into * mid * inside if block.expands else 0
             squeeze = 2 * mid * block.squeeze_channels
@@ -35,7 +36,8 @@ def block_params(block: BlockSpec) -> int:
         case "stem":
             return into * out * window + 2 * out
         case "head":
-            return into * mid + 2 * mid + mid * out + (out + 1) * block.num_classes
+            mix = mid * out if block.feature_mix else 0
+            return into * mid + 2 * mid + mix + (out + 1) * block.num_classes
         case _:
             expansion = into * mid + 2 * mid if block.expands else 0
             squeeze = block.squeeze_channels
@@ -45,12 +47,13 @@ def block_params(block: BlockSpec) -> int:
 
 def macs(architecture: Architecture, config: NetworkConfig | None = None) -> int:
     """Multiply-adds of an architecture for one image (width 1.0, 1000 classes by default)."""
-    blocks = architecture_blocks(architecture, config or NetworkConfig())
+    config = config or NetworkConfig(family=architecture.subnet.family)
+    blocks = architecture_blocks(architecture, config)
     return sum(block_macs(block) for block in blocks)
 
 
 def params(subnet: Subnet | Architecture, config: NetworkConfig | None = None) -> int:
     """Trainable parameters of a subnet, which do not depend on the resolution."""
     chosen = subnet.subnet if isinstance(subnet, Architecture) else subnet
-    blocks = network_blocks(chosen, 224, config or NetworkConfig())
+    blocks = network_blocks(chosen, 224, config or NetworkConfig(family=chosen.family))
     return sum(block_params(block) for block in blocks)

@@ -13,7 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fofa.supernet.layers import BN_MOMENTUM, Head, MBConv, SqueezeExcite, Stem
+from fofa.supernet.layers import (
+    BN_MOMENTUM,
+    Head,
+    MBConv,
+    SqueezeExcite,
+    Stem,
+    TensorflowConv2d,
+    pad_as_tensorflow,
+)
 
 Normalise = Callable[[nn.BatchNorm2d, Tensor], Tensor]
 """Normalise [N, C, H, W] by a shared layer, of which the first C channels are meant."""
@@ -73,12 +81,16 @@ def global_mean(x: Tensor) -> Tensor:
     return cast(Tensor, GlobalMean.apply(x))
 
 
-def depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Depthwise convolution of [N, C, S, S] with [C, 1, k, k], padded by k // 2.
+def depthwise(layer: nn.Conv2d, x: Tensor, weight: Tensor) -> Tensor:
+    """Depthwise convolution of [N, C, S, S] with [C, 1, k, k], strided and padded as `layer` is.
 
     Only the centre of a kernel reaches a map that is smaller than it, and only that is used: the
     same result, where libraries fall back to slow code (5x5 on a 1x1 map, as at 32 px images).
     """
+    stride = layer.stride[0]
+    if isinstance(layer, TensorflowConv2d):
+        padded = pad_as_tensorflow(x, weight.shape[-1], stride)
+        return F.conv2d(padded, weight, stride=stride, groups=len(weight))
     kernel = min(weight.shape[-1], 2 * max(x.shape[-2:]) - 1)
     if kernel < weight.shape[-1]:
         weight = centre(weight, kernel)
@@ -95,7 +107,8 @@ def run_stem(stem: Stem, x: Tensor, normalise: Normalise) -> Tensor:
 def run_head(head: Head, x: Tensor, normalise: Normalise) -> Tensor:
     """The head's features, whole: everything but dropout and the linear layer."""
     out = head.activation(normalise(head.expand_bn, pointwise(x, head.expand.weight)))
-    return head.activation(pointwise(global_mean(out), head.mix.weight))
+    out = global_mean(out)
+    return out if head.mix is None else head.activation(pointwise(out, head.mix.weight))
 
 
 def run_mbconv(
@@ -107,7 +120,7 @@ def run_mbconv(
     if block.expand is not None and block.expand_bn is not None:
         out = pointwise(out, block.expand.weight[:mid])
         out = block.activation(normalise(block.expand_bn, out))
-    out = depthwise(out, kernel, block.depthwise.stride[0])
+    out = depthwise(block.depthwise, out, kernel)
     out = block.activation(normalise(block.depthwise_bn, out))
     if block.squeeze is not None:
         out = _run_squeeze(block.squeeze, out, squeeze_channels)

@@ -1,13 +1,15 @@
 """Checkpoints of OFA and CompOFA as supernets: their key names, old and new.
 
-Blocks are numbered through there (`blocks.0` is the first one, then four to a stage). Elastic
-networks double some names (`conv.conv.weight`), plain ones do not. A block's layers are called
+Both are known, their MobileNetV3 and their ProxylessNAS. Blocks are numbered through there
+(`blocks.0` is the first one, then four to a stage, one in ProxylessNAS's last). Elastic networks
+double some names (`conv.conv.weight`), plain ones do not. A block's layers are called
 `mobile_inverted_conv` in the published files and in CompOFA's, `conv` in today's once-for-all
 code. Statistics' counters are dropped.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -18,19 +20,16 @@ from torch import Tensor
 
 from fofa.errors import UserError
 from fofa.files import explain
-from fofa.space import DEPTHS, NetworkConfig
-from fofa.space.subnet import NUM_STAGES, STAGE_KERNELS
+from fofa.space import MOBILENETV3, PROXYLESS, Family, NetworkConfig
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
 from fofa.supernet.weights import supernet_of
 
-MAX_DEPTH = max(DEPTHS)
 NORM_KEYS = ("weight", "bias", "running_mean", "running_var")
-FIRST_OF_STAGES = [
-    f"blocks.{1 + stage * MAX_DEPTH}.mobile_inverted_conv" for stage in range(NUM_STAGES)
-]
-STAGE_KERNEL_KEYS = [f"{block}.depth_conv.conv.weight" for block in FIRST_OF_STAGES]
-STAGE_OUTPUTS = [f"{block}.point_linear.conv.weight" for block in FIRST_OF_STAGES]
+CALLED = {MOBILENETV3: "MobileNetV3", PROXYLESS: "ProxylessNAS"}
+"""How their authors call the families."""
+FINAL_LAYER = {MOBILENETV3: "final_expand_layer", PROXYLESS: "feature_mix_layer"}
+"""The head's expansion; ProxylessNAS gives it the name of the mix that it does not have."""
 WIDTH_STEPS = [step / 20 for step in range(2, 81)]  # 0.1 to 4.0, of which 1.0 and 1.2 are known
 
 
@@ -93,18 +92,20 @@ def legacy_names(supernet: Supernet) -> dict[str, str]:
     """For each key of a supernet, but for counters, its name in a checkpoint of OFA or CompOFA."""
     names = _convolution("stem.conv", "first_conv") | _norm("stem.bn", "first_conv")
     names |= _block("first", 0, expands=False, squeezes=False)
-    for stage in range(NUM_STAGES):
-        for index in range(MAX_DEPTH):
-            ours, number = f"stages.{stage}.{index}", 1 + stage * MAX_DEPTH + index
+    family = supernet.config.family
+    for stage, first in enumerate(_first_of_stages(family)):
+        for index in range(family.stages[stage].max_depth):
+            ours, number = f"stages.{stage}.{index}", first + index
             block = supernet.block(stage + 1, index)
             names |= _block(ours, number, expands=True, squeezes=block.squeeze is not None)
             if supernet.transforms is not None:
                 theirs = f"blocks.{number}.mobile_inverted_conv.depth_conv.conv"
                 names[f"transforms.{stage}.{index}.to5"] = f"{theirs}.7to5_matrix"
                 names[f"transforms.{stage}.{index}.to3"] = f"{theirs}.5to3_matrix"
-    names |= _convolution("head.expand", "final_expand_layer")
-    names |= _norm("head.expand_bn", "final_expand_layer")
-    names |= _convolution("head.mix", "feature_mix_layer")
+    names |= _convolution("head.expand", FINAL_LAYER[family])
+    names |= _norm("head.expand_bn", FINAL_LAYER[family])
+    if supernet.head.mix is not None:
+        names |= _convolution("head.mix", "feature_mix_layer")
     for part in ("weight", "bias"):
         names[f"head.classifier.{part}"] = f"classifier.linear.{part}"
     return names
@@ -113,38 +114,44 @@ def legacy_names(supernet: Supernet) -> dict[str, str]:
 def detect_config(state: dict[str, Tensor], source: str) -> SupernetConfig:
     """The supernet that a checkpoint's tensors describe.
 
-    Transforms make it OFA's elastic space; 7x7 kernels without them CompOFA's, which takes their
-    centre; kernels of 3 and 5 the fixed ones of the paper.
+    A norm after `feature_mix_layer` makes it ProxylessNAS. Transforms make it OFA's elastic space;
+    7x7 kernels without them CompOFA's, which takes their centre; kernels of 3 and 5 the fixed ones
+    of the paper.
 
     Raises:
-        UserError: if a telling tensor is missing, or the shapes are of no network of this family.
+        UserError: if a telling tensor is missing, or the shapes are of no network of the family.
     """
-    telling = [*STAGE_KERNEL_KEYS, *STAGE_OUTPUTS, "first_conv.conv.weight"]
-    telling += ["final_expand_layer.conv.weight", "feature_mix_layer.conv.weight"]
-    telling += ["classifier.linear.weight"]
+    family = PROXYLESS if "feature_mix_layer.bn.weight" in state else MOBILENETV3
+    blocks = [f"blocks.{number}.mobile_inverted_conv" for number in _first_of_stages(family)]
+    kernel_keys = [f"{block}.depth_conv.conv.weight" for block in blocks]
+    outputs = [f"{block}.point_linear.conv.weight" for block in blocks]
+    outer = dict.fromkeys(["first_conv", FINAL_LAYER[family], "feature_mix_layer"])
+    widths = [f"{layer}.conv.weight" for layer in outer]
+    telling = [*kernel_keys, *outputs, *widths, "classifier.linear.weight"]
     missing = [key for key in telling if key not in state]
     if missing:
         raise UserError(
-            f"{source}: not a checkpoint of OFA's or CompOFA's MobileNetV3: missing "
+            f"{source}: not a checkpoint of OFA's or CompOFA's {CALLED[family]}: missing "
             f"{', '.join(missing[:4])}{_more(missing)}; left over "
             f"{', '.join(sorted(state)[:3])}{_more(list(state), 3)}"
         )
     flat = [key for key in telling if state[key].dim() < 2]
     if flat:
         raise UserError(f"{source}: {flat[0]}: shape {list(state[flat[0]].shape)} is no layer's")
-    kernels = tuple(int(state[key].shape[-1]) for key in STAGE_KERNEL_KEYS)
+    kernels = tuple(int(state[key].shape[-1]) for key in kernel_keys)
     transforms = any(key.endswith("7to5_matrix") for key in state)
     if transforms:
         kind, mode = "elastic", "transform"
     else:
-        kind, mode = "compound", "fixed" if kernels == STAGE_KERNELS else "centre"
+        kind, mode = "compound", "fixed" if kernels == family.compound_kernels else "centre"
     try:
         return SupernetConfig.model_validate(
             {
+                "family": family,
                 "kind": kind,
                 "kernel_mode": mode,
                 "max_kernels": kernels,
-                "width_mult": _detect_width(state, source),
+                "width_mult": _detect_width(state, family, (*widths, *outputs), source),
                 "num_classes": state["classifier.linear.weight"].shape[0],
             }
         )
@@ -173,26 +180,26 @@ def import_supernet(path: Path) -> Supernet:
     return supernet_of(config, renamed | counters, str(path), names).eval()
 
 
-def _detect_width(state: dict[str, Tensor], source: str) -> float:
+def _detect_width(
+    state: dict[str, Tensor], family: Family, keys: tuple[str, ...], source: str
+) -> float:
     """The width multiplier; 1.0 first, where several round to the same channels."""
-    found = (
-        state["first_conv.conv.weight"].shape[0],
-        *(state[key].shape[0] for key in STAGE_OUTPUTS),
-        state["final_expand_layer.conv.weight"].shape[0],
-        state["feature_mix_layer.conv.weight"].shape[0],
-    )
+    found = tuple(state[key].shape[0] for key in keys)
     for width in sorted(WIDTH_STEPS, key=lambda width: (abs(width - 1.0), width)):
-        network = NetworkConfig(width_mult=width)
-        if found == (
-            network.stem_channels,
-            *network.stage_channels,
-            network.head_channels,
-            network.feature_channels,
-        ):
+        network = NetworkConfig(family=family, width_mult=width)
+        mixed = () if family.head.feature_channels is None else (network.feature_channels,)
+        outer = (network.stem_channels, network.head_channels, *mixed)
+        if found == (*outer, *network.stage_channels):
             return width
     raise UserError(
-        f"{source}: no width multiplier gives channels {found} of stem, stages and head"
+        f"{source}: no width multiplier gives channels {found} of stem, head and stages"
     )
+
+
+def _first_of_stages(family: Family) -> list[int]:
+    """The number of each stage's first block."""
+    depths = [stage.max_depth for stage in family.stages]
+    return [1, *itertools.accumulate(depths[:-1], initial=1)][1:]
 
 
 def _block(ours: str, number: int, *, expands: bool, squeezes: bool) -> dict[str, str]:

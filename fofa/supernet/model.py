@@ -4,7 +4,8 @@ A call names its subnets; there is no active subnet and no mode. Keys of weights
 plain network of the full-sized subnet: `stem.conv`, `stem.bn`, `first.*`, `stages.<0-4>.<0-3>.*`
 (`expand`, `expand_bn`, `depthwise`, `depthwise_bn`, `squeeze.reduce`, `squeeze.expand`, `project`,
 `project_bn`), `head.expand`, `head.expand_bn`, `head.mix`, `head.classifier`; and, where kernels
-are transformed, `transforms.<0-4>.<0-3>.to5` and `.to3`.
+are transformed, `transforms.<0-4>.<0-3>.to5` and `.to3`. Those of MobileNetV3, that is: other
+families have other numbers of stages and blocks, and no squeeze-excite or mix.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fofa.errors import UserError
-from fofa.space import DEPTHS, EXPANDS, BlockChoice, Subnet
+from fofa.space import Subnet
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.elastic import (
     KernelTransform,
@@ -41,8 +42,7 @@ class Supernet(Blocks):
     """
 
     def __init__(self, config: SupernetConfig) -> None:
-        depth, expand = max(DEPTHS), max(EXPANDS)
-        largest = Subnet(tuple((BlockChoice(k, expand),) * depth for k in config.max_kernels))
+        largest = config.largest
         super().__init__(largest, config.network, config.dropout)
         self.config = config
         self.largest = largest
@@ -63,7 +63,7 @@ class Supernet(Blocks):
         distinct subnet, in the order given.
 
         Raises:
-            UserError: if a subnet has a kernel that the shared weights do not offer.
+            UserError: if a subnet is not one that the shared weights offer.
             ValueError: if there are no subnets.
         """
         for subnet in subnets:
@@ -100,7 +100,7 @@ class Supernet(Blocks):
         normalisation are slices of the shared ones: calibrate it before it is used.
 
         Raises:
-            UserError: if it has a kernel that the shared weights do not offer.
+            UserError: if it is not one that the shared weights offer.
         """
         self.check(subnet)
         with torch.device("meta"):
@@ -121,15 +121,25 @@ class Supernet(Blocks):
 
     def check(self, subnet: Subnet) -> None:
         """Raise `UserError` unless the shared weights hold `subnet`."""
+        if subnet.family != self.config.family:
+            raise UserError(
+                f"subnet {subnet} is of {subnet.family}, this supernet of {self.config.family}"
+            )
         fixed = self.config.kernel_mode == "fixed"
         for number, blocks in enumerate(subnet.stages, start=1):
             available = self.config.max_kernels[number - 1]
+            most = self.largest.stages[number - 1][0].expand
             for block in blocks:
                 if block.kernel > available or (fixed and block.kernel != available):
                     size = f"{available}x{available}"
                     raise UserError(
                         f"subnet {subnet}: stage {number} has kernel {block.kernel}, but this "
                         f"supernet has {size} kernels there{' only' if fixed else ''}"
+                    )
+                if block.expand > most:
+                    raise UserError(
+                        f"subnet {subnet}: stage {number} has expand ratio {block.expand}, but "
+                        f"this supernet has {most} there"
                     )
 
     def _run_node(self, node: Node, x: Tensor) -> Tensor:

@@ -25,16 +25,17 @@ class Blocks(nn.Module):
         self.subnet = subnet
         self.network_config = config
         specs = network_blocks(subnet, ANY_RESOLUTION, config)
-        self.stem = Stem(specs[0])
-        self.first = MBConv(specs[1])
+        eps = config.family.norm_eps
+        self.stem = Stem(specs[0], eps)
+        self.first = MBConv(specs[1], eps)
         blocks = iter(specs[2:-1])
         self.stages = nn.Sequential(
             *(
-                nn.Sequential(*(MBConv(next(blocks)) for _ in range(depth)))
+                nn.Sequential(*(MBConv(next(blocks), eps) for _ in range(depth)))
                 for depth in subnet.depths
             )
         )
-        self.head = Head(specs[-1], dropout)
+        self.head = Head(specs[-1], eps, dropout)
         if not self.stem.conv.weight.is_meta:  # there it has no effect, and takes long
             initialise(self)
 

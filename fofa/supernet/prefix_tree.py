@@ -22,7 +22,7 @@ from fofa.space.network import first_block, head_block, stage_block, stage_sizes
 class Step:
     """One block on the way through the supernet.
 
-    In a stage (1 to 5), `index` counts its blocks from 0; elsewhere all numbers are 0.
+    In a stage (from 1), `index` counts its blocks from 0; elsewhere all numbers are 0.
     """
 
     position: Position
@@ -40,7 +40,7 @@ class Step:
 
     def spec(self, resolution: int, config: NetworkConfig) -> BlockSpec:
         """The block's description in a network for square images of side `resolution`."""
-        sizes = stage_sizes(resolution)
+        sizes = stage_sizes(resolution, config.family)
         match self.position:
             case "stem":
                 return stem_block(config, resolution)

@@ -29,7 +29,6 @@ from fofa.space import (
 from profilers.measuring.settings import MeasureSettings
 
 Role = Literal["canary", "block", "calibration", "validation", "repeat", "file"]
-CANARY_DEPTHS = (3, 3, 3, 3, 3)
 ELASTIC_POOL = 256
 """Random subnets among which the elastic space's calibration networks are chosen."""
 DESIGN_RIDGE = 1e-3
@@ -93,8 +92,10 @@ def plan_workload(space: SearchSpace, config: NetworkConfig, settings: MeasureSe
 
 
 def canary_item(resolution: int, config: NetworkConfig) -> Item:
-    """The fixed reference network."""
-    return _network("canary", Subnet.compound(CANARY_DEPTHS), resolution, config)
+    """The fixed reference network: of middling depth in every stage."""
+    choices = [stage.compound_depths for stage in config.family.stages]
+    middle = Subnet.compound([depths[len(depths) // 2] for depths in choices], config.family)
+    return _network("canary", middle, resolution, config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def choose_subnets(
     """Calibration and validation subnets of one resolution."""
     rng = random.Random(f"{settings.seed}/{resolution}")
     if space.kind == "compound":
-        pool = list(compound_subnets())
+        pool = list(compound_subnets(space.family))
         rng.shuffle(pool)
     else:
         drawn = {space.sample_subnet(rng): None for _ in range(ELASTIC_POOL)}

@@ -25,7 +25,7 @@ import yaml
 
 from fofa.errors import UserError
 from fofa.space import BlockSpec, NetworkConfig, SearchSpace, SpaceKind
-from fofa.space.network import FEATURE_CHANNELS, HEAD_CHANNELS, STAGE_CHANNELS
+from fofa.space.family import MOBILENETV3
 from fofa.space.spaces import MAX_RESOLUTION, MIN_RESOLUTION
 
 URL_TIMEOUT_SECONDS = 30.0
@@ -189,9 +189,10 @@ def infer_config(place: str, layers: Mapping[str, LayerTime]) -> NetworkConfig:
     mid, feature, classes = int(expansion[3]), int(logits[1]), int(logits[2])
     if classes < 2:
         raise UserError(f"{place}: {classes} classes, expected at least 2")
+    head = MOBILENETV3.head
     outputs = {int(match[3]) for name in layers if (match := _MBCONV.fullmatch(name))}
     for decimals in WIDTH_DECIMALS:
-        for ratio in (feature / FEATURE_CHANNELS, mid / HEAD_CHANNELS):
+        for ratio in (feature / (head.feature_channels or head.channels), mid / head.channels):
             width = round(ratio, decimals)
             if not 0 < width <= 16:
                 continue
@@ -204,7 +205,7 @@ def infer_config(place: str, layers: Mapping[str, LayerTime]) -> NetworkConfig:
                 return config
     raise UserError(
         f"{place}: channel counts {stem}, {sorted(outputs)}, {mid}, {feature} are not those of "
-        f"MobileNetV3 ({', '.join(map(str, STAGE_CHANNELS))}, ...) times one width multiplier"
+        "MobileNetV3 (24, 40, 80, 112, 160, ...) times one width multiplier"
     )
 
 

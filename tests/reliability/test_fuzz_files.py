@@ -40,10 +40,15 @@ from fofa.data import open_data
 from fofa.errors import UserError
 from fofa.evaluate.checkpoint import PartialRecord, read_partial, write_partial
 from fofa.latency import Lut
-from fofa.predictor.model import BLOCK_FEATURES, Predictor, PredictorRecord, load_predictor
+from fofa.predictor.model import (
+    Predictor,
+    PredictorRecord,
+    load_predictor,
+    num_block_features,
+)
 from fofa.runs import RECORD_NAME, WEIGHTS_NAME, Run, RunRecord
 from fofa.search.pairing import pair, pair_predictor, predict_compound
-from fofa.space import NetworkConfig, SearchSpace, parse_architecture
+from fofa.space import MOBILENETV3, NetworkConfig, SearchSpace, parse_architecture
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.foreign import read_checkpoint
 from fofa.supernet.model import Supernet
@@ -224,7 +229,7 @@ def run_formats(folder: Path, tables: Path, run: Path) -> Iterator[Format]:
 def tensor_formats(folder: Path, tables: Path, run: Path) -> Iterator[Format]:
     """The predictor, files of PyTorch's that others made, and a partial evaluation."""
     resolutions = (16, 24)
-    rng, width = np.random.default_rng(0), BLOCK_FEATURES + len(resolutions)
+    rng, width = np.random.default_rng(0), num_block_features(MOBILENETV3) + len(resolutions)
     shapes = [(width, 8), (8, 1)]
     predictor = Predictor(
         PredictorRecord(
@@ -246,7 +251,7 @@ def tensor_formats(folder: Path, tables: Path, run: Path) -> Iterator[Format]:
     valid = (folder / "predictor.safetensors").read_bytes()
     yield Format("predictor", valid, damage_safetensors, use_predictor)
 
-    sizes = [(8, BLOCK_FEATURES + 8), (1, 8)]
+    sizes = [(8, num_block_features(MOBILENETV3) + 8), (1, 8)]
     state = {f"{2 * n}.weight": torch.zeros(size) for n, size in enumerate(sizes)}
     state |= {f"{2 * n}.bias": torch.zeros(size[0]) for n, size in enumerate(sizes)}
     buffer = io.BytesIO()

@@ -180,7 +180,6 @@ def test_newer_pythons_take_the_source_and_run_the_search_space(tmp_path: Path) 
     code = (
         "import sys; sys.path[:0] = [sys.argv[1]]\n"
         "from fofa.space import parse_architecture\n"
-        "from fofa.space.subnet import ELASTIC_EXAMPLE\n"
         "print(parse_architecture(sys.argv[2]))\n"
     )
     for python in others:

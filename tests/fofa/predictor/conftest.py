@@ -9,14 +9,15 @@ import ofa_files
 import pytest
 
 from fofa.accuracy import SpaceRecord
-from fofa.predictor.model import BLOCK_FEATURES, Predictor, PredictorRecord
+from fofa.predictor.model import Predictor, PredictorRecord, num_block_features
+from fofa.space import MOBILENETV3
 
 
 @pytest.fixture
 def predictor() -> Predictor:
     """Two layers of random weights."""
     rng = np.random.default_rng(0)
-    widths = ((BLOCK_FEATURES + 2, 8), (8, 1))
+    widths = ((num_block_features(MOBILENETV3) + 2, 8), (8, 1))
     return Predictor(
         record=PredictorRecord(
             recipe="ofa",

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from fofa.errors import UserError
 from fofa.predictor.model import METADATA_KEY, Predictor, features, load_predictor
-from fofa.space import EXPANDS, KERNELS, Architecture, SearchSpace
+from fofa.space import Architecture, SearchSpace
 from fofa.space.encoding import encode
 
 SPACE = SearchSpace(kind="elastic", resolutions=(128, 160))
@@ -194,8 +194,8 @@ def as_the_facts_define(architecture: Architecture) -> list[float]:
     for stage in architecture.subnet.stages:
         for place in range(4):
             block = stage[place] if place < len(stage) else None
-            kernels += [float(block is not None and block.kernel == k) for k in KERNELS]
-            expands += [float(block is not None and block.expand == e) for e in EXPANDS]
+            kernels += [float(block is not None and block.kernel == k) for k in (3, 5, 7)]
+            expands += [float(block is not None and block.expand == e) for e in (3, 4, 6)]
     resolution = [0.0] * 8
     resolution[(architecture.resolution - 112) // 16] = 1.0
     return kernels + expands + resolution

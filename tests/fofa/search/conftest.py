@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fofa.accuracy import SpaceRecord
-from fofa.predictor.model import BLOCK_FEATURES, Predictor, PredictorRecord
+from fofa.predictor.model import Predictor, PredictorRecord, num_block_features
+from fofa.space import MOBILENETV3
 
 MakePredictor = Callable[..., Predictor]
 
@@ -22,7 +23,7 @@ def make_predictor() -> MakePredictor:
         *, resolutions: tuple[int, ...] = (128, 160), width_mult: float = 1.0, seed: int = 0
     ) -> Predictor:
         rng = np.random.default_rng(seed)
-        widths = (BLOCK_FEATURES + len(resolutions), 16, 1)
+        widths = (num_block_features(MOBILENETV3) + len(resolutions), 16, 1)
         scales = (0.3, 0.02)
         weights = tuple(
             (scale * rng.standard_normal(shape)).astype(np.float32)

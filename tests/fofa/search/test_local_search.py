@@ -50,7 +50,7 @@ def test_a_trade_is_found_where_no_single_move_is_allowed() -> None:
 
     def score(population) -> np.ndarray:
         # Slot `wanted` is worth a lot more with expand 6 than slot `given` is.
-        return 10.0 * (population.codes[:, wanted] == 2) + (population.codes[:, given] == 2)
+        return 10.0 * (population.codes[:, wanted] == 3) + (population.codes[:, given] == 3)
 
     one = start("3x3+3x3-5x3+3x6-3x3+3x3-3x3+3x3-5x3+5x3@128")
 
@@ -59,13 +59,13 @@ def test_a_trade_is_found_where_no_single_move_is_allowed() -> None:
 
         @staticmethod
         def of(population) -> np.ndarray:
-            expand = np.array([3, 4, 6] * 3 + [0])[population.codes].sum(axis=1)
+            expand = np.array([0] + [3, 4, 6] * 3)[population.codes].sum(axis=1)
             return expand + 100.0 * (population.resolution_index != 0)
 
     limit = float(Expands.of(one)[0])
     found = climb(score, one, 1.0, [Constraint(Expands, limit)])  # type: ignore[arg-type]
     assert found.score == 10.0
-    assert found.best.codes[0, wanted] == 2
+    assert found.best.codes[0, wanted] == 3
 
 
 def test_a_race_ends_no_lower_than_its_best_start(make_lut, make_predictor) -> None:

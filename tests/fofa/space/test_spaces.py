@@ -54,7 +54,7 @@ def test_compound_draws_are_uniform() -> None:
 def test_elastic_draws_can_be_narrowed() -> None:
     rng = random.Random(0)
     for _ in range(50):
-        subnet = sample_elastic(rng, depths=(3, 4), expands=(6,), kernels=(3, 7))
+        subnet = sample_elastic(rng, num_depths=2, expands=(6,), kernels=(3, 7))
         blocks = [block for stage in subnet.stages for block in stage]
         assert set(subnet.depths) <= {3, 4}
         assert {block.expand for block in blocks} == {6}

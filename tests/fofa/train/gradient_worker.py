@@ -39,7 +39,7 @@ def main(folder: Path, recipe_name: str, way: str) -> None:
     step = plan.num_steps - 2
     config = recipe.supernet_config(width_mult=0.25, num_classes=10)
     supernet = fresh_supernet(config, seed=5).double().eval()
-    teacher = fresh_supernet(config, seed=6).double().eval().extract(recipe.largest)
+    teacher = fresh_supernet(config, seed=6).double().eval().extract(recipe.largest())
     backward = backward_shared if way == "shared" else backward_one_at_a_time
     with connected(place):
         batches = data.train_batches(order, range(step, step + 1), plan.resolution)

@@ -84,7 +84,7 @@ def test_both_ways_have_the_same_losses_and_gradients(name: str) -> None:
     for backward in (backward_shared, backward_one_at_a_time):
         supernet = fresh_supernet(config, seed=1).double().train()
         supernet.head.dropout.p = 0.0
-        teacher = fresh_supernet(config, seed=2).double().extract(recipe.largest).train()
+        teacher = fresh_supernet(config, seed=2).double().extract(recipe.largest()).train()
         teacher.head.dropout.p = 0.0
         losses = backward(
             supernet,
