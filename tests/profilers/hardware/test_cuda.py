@@ -1,6 +1,7 @@
 """Which GPUs a build of torch can use, and how time is taken on one, on a GPU that is simulated."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +10,14 @@ from fake_gpu import CLOCK_HZ, FakeCuda, FakeNvml, put
 from fofa.errors import UserError
 from profilers.hardware import cuda as cuda_device
 from profilers.hardware import nvml
-from profilers.hardware.cuda import Backlog, gpu_availability, open_gpu, unsupported_gpu
+from profilers.hardware.cuda import (
+    CUDA_12_6_INDEX,
+    CUDA_12_6_TORCH,
+    Backlog,
+    gpu_availability,
+    open_gpu,
+    unsupported_gpu,
+)
 from profilers.hardware.devices import find_device
 
 CUDA_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
@@ -57,6 +65,13 @@ def test_unsupported_names_the_gpu_and_the_build_to_install(capability, arch_lis
     message = fault(capability, arch_list)
     assert "{}.{}".format(*capability) in message
     assert advice in message
+
+
+def test_the_documents_give_the_same_advice():
+    text = (Path(__file__).parents[3] / "docs" / "add-a-device.md").read_text("utf-8")
+    command = f"pip install '{CUDA_12_6_TORCH}' torchvision --index-url {CUDA_12_6_INDEX}"
+    assert command in text
+    assert command in fault((6, 1), CUDA_13)
 
 
 def test_without_a_gpu_it_says_so(monkeypatch):
