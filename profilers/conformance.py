@@ -27,6 +27,7 @@ from fofa.space import (
     architecture_blocks,
     parse_architecture,
 )
+from profilers.hardware.load import Interference
 from profilers.plugin import (
     Availability,
     MeasuringPlugin,
@@ -114,6 +115,7 @@ def check_session(plugin: MeasuringPlugin, options: PluginOptions, *, simulated:
     for _ in range(2):  # a session that was closed leaves nothing behind that stops the next
         with plugin.open(options) as session:
             _check_records(plugin, session, options)
+            _check_machine(session)
             _check_running(session, simulated=simulated)
             _check_loading(session)
 
@@ -173,7 +175,7 @@ def _check_running(session: Session, *, simulated: bool) -> None:
             latency_ms = runner.run()
             wall_ms = 1e3 * (time.perf_counter() - start)
             _require(
-                isinstance(latency_ms, float) and math.isfinite(latency_ms) and latency_ms > 0,
+                _is_latency(latency_ms),
                 f"run() returns milliseconds above 0 as a float, not {latency_ms!r}",
             )
             _require(
@@ -182,7 +184,37 @@ def _check_running(session: Session, *, simulated: bool) -> None:
                 f"{latency_ms:.3g} after {wall_ms:.3g} ms",
             )
     for runner in runners:
+        visit = getattr(runner, "visit", None)
+        _require(visit is not None, "a runner has visit(); derive it from profilers.plugin.Runner")
+        found = list(runner.visit(1, 3))
+        _require(
+            len(found) == 3 and all(_is_latency(latency_ms) for latency_ms in found),
+            f"visit(1, 3) returns three latencies, not {found!r}",
+        )
+    for runner in runners:
         runner.close()
+
+
+def _check_machine(session: Session) -> None:
+    """Where a session measures another machine, all that is recorded is that machine's."""
+    machine, meter = session.machine(), session.meter()
+    _require(
+        (machine is None) == (meter is None),
+        "machine() and meter() are both of another machine, or both None",
+    )
+    if machine is None or meter is None:
+        return
+    _require(_is_plain(machine), "machine() is of plain JSON values")
+    _require(
+        all(isinstance(machine.get(name), dict) for name in ("cpu", "system", "versions", "state")),
+        "machine() has cpu, system, versions and state",
+    )
+    reading = meter()
+    _require(
+        set(reading) == set(Interference._fields)
+        and all(value is None or value >= 0 for value in reading.values()),
+        f"meter() gives {', '.join(Interference._fields)}, each None or no less than 0",
+    )
 
 
 def _check_loading(session: Session) -> None:
@@ -205,6 +237,10 @@ def _refuses(action: Callable[[], object], what: str) -> None:
 def _require(holds: bool, rule: str) -> None:
     if not holds:
         raise ConformanceError(rule)
+
+
+def _is_latency(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value) and value > 0
 
 
 def _is_plain(record: Any) -> bool:

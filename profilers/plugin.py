@@ -8,7 +8,7 @@ network. A plugin that does not run anything (published tables, estimates) makes
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -52,13 +52,30 @@ class Availability:
 
 
 class Runner(Protocol):
-    """A lowered block or network, ready to run."""
+    """A lowered block or network, ready to run. Runners derive from it and so inherit `visit`."""
 
     def run(self) -> float:
         """Run once, wait until it is done, return the milliseconds by the plugin's own clock."""
+        ...
+
+    def visit(self, warmup: int, samples: int) -> Sequence[float]:
+        """Run `warmup` times unrecorded, then `samples` times; the milliseconds of the latter.
+
+        All in a row and nothing else in between. What runs on another machine does it there, in
+        one message.
+        """
+        for _ in range(warmup):
+            self.run()
+        return [self.run() for _ in range(samples)]
 
     def close(self) -> None:
         """Release the runtime's resources."""
+        ...
+
+
+Meter = Callable[[], Mapping[str, float | None]]
+"""Gives what others took since it was last asked, by the names of the fields of
+`profilers.hardware.load.Interference`; None where the machine does not tell."""
 
 
 class Session(ABC):
@@ -99,6 +116,19 @@ class Session(ABC):
         A GPU's is under the key `gpu`, as `profilers.measuring.stability` reads it.
         """
         return {}
+
+    def machine(self) -> dict[str, Any] | None:
+        """The machine that runs what is lowered, where that is not this one.
+
+        Returns:
+            What `profilers.hardware.environment.capture_environment` says of a machine, and under
+            `state` what `live_state` says of it right now. None: it is this machine.
+        """
+        return None
+
+    def meter(self) -> Meter | None:
+        """What reads the load of the machine that runs what is lowered; None: it is this one."""
+        return None
 
     def hardware(self) -> dict[str, Any]:
         """What the measurement runs on (model names, versions), as the table records it."""

@@ -18,7 +18,7 @@ from fofa.runtime.graph import (
     random_input,
 )
 from fofa.space import BlockSpec, NetworkConfig, Subnet, compound_subnets, network_blocks
-from profilers.measuring.rounds import PROFILE_RUNS, warmup_runs_needed
+from profilers.measuring.schedule import PROFILE_RUNS, warmup_runs_needed
 from profilers.plugin import PluginOptions, Runner
 from profilers.plugins.onnxruntime import PLUGIN, PROVIDER, OnnxRuntimeRunner, OnnxRuntimeSession
 

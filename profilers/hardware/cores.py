@@ -1,7 +1,8 @@
 """The CPU cores that a measurement runs on: which it may use, which share a physical core with
 them, how busy each is, and keeping the measurement on some of them.
 
-Linux tells all of this. Elsewhere there is no pinning, and the answers are None.
+Linux tells all of this. Elsewhere there is no pinning, and the answers are None. Plain Python 3.8:
+the agent on a machine that is measured from afar carries this very text (`profilers.remote`).
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import contextlib
 import os
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 SYSTEM_CORES = Path("/sys/devices/system/cpu")
 ACCOUNTS = Path("/proc/stat")
@@ -19,8 +20,7 @@ SAMPLE_SECONDS = 0.1
 """How long is looked at which cores are free; the accounts are kept in steps of 10 ms."""
 
 
-@dataclass(frozen=True, slots=True)
-class CoreTimes:
+class CoreTimes(NamedTuple):
     """Seconds since boot that a core worked, and that the hypervisor took from it."""
 
     busy: float
@@ -43,11 +43,12 @@ def core_times(accounts: Path = ACCOUNTS) -> dict[int, CoreTimes] | None:
     tick = os.sysconf("SC_CLK_TCK")
     times = {}
     for name, *fields in (line.split() for line in lines if line.startswith("cpu")):
-        if name.removeprefix("cpu").isdigit():
+        number = name[len("cpu") :]
+        if number.isdigit():
             # user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
             user, nice, system, _, _, irq, softirq, steal = (int(field) for field in fields[:8])
             busy = user + nice + system + irq + softirq
-            times[int(name.removeprefix("cpu"))] = CoreTimes(busy / tick, steal / tick)
+            times[int(number)] = CoreTimes(busy / tick, steal / tick)
     return times or None
 
 
@@ -58,7 +59,7 @@ def siblings(core: int, system: Path = SYSTEM_CORES) -> frozenset[int]:
     """
     with contextlib.suppress(OSError, ValueError):
         listed = (system / f"cpu{core}" / "topology" / "thread_siblings_list").read_text("ascii")
-        return frozenset({core, *_numbers(listed)})
+        return frozenset({core, *numbers_in(listed)})
     return frozenset({core})
 
 
@@ -77,7 +78,9 @@ def choose_cores(
     """
     if len(allowed) < number:
         return None
-    physical = {siblings(core, system) & frozenset(allowed) or {core} for core in allowed}
+    physical = {
+        siblings(core, system) & frozenset(allowed) or frozenset({core}) for core in allowed
+    }
 
     def order(cores: frozenset[int]) -> tuple[float, float, int]:
         work = sum(busy.get(core, 0.0) for core in with_siblings(cores, system))
@@ -91,15 +94,18 @@ def choose_cores(
 
 
 @contextlib.contextmanager
-def pinned(number: int) -> Iterator[frozenset[int] | None]:
+def pinned(number: int, wanted: frozenset[int] | None = None) -> Iterator[frozenset[int] | None]:
     """Keep the calling thread, and all threads that it starts meanwhile, on `number` cores.
 
     The operating system then neither moves what is timed nor lets the measurement spread. Yields
     the cores; None where pinning is not possible or not allowed, or there are too few cores.
+
+    Args:
+        wanted: these cores, in place of those that are fast and free.
     """
     allowed = affinity()
-    chosen = None
-    if allowed is not None:
+    chosen = wanted
+    if allowed is not None and chosen is None:
         chosen = choose_cores(number, allowed, _busy_lately() if len(allowed) > number else {})
     if allowed is None or chosen is None:
         yield None
@@ -132,9 +138,13 @@ def _speed(core: int, system: Path) -> float:
     return 0.0
 
 
-def _numbers(text: str) -> list[int]:
-    """The numbers in a list of Linux, such as `0-3,8`."""
-    numbers = []
+def numbers_in(text: str) -> list[int]:
+    """The numbers in a list of Linux, such as `0-3,8`.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    numbers: list[int] = []
     for part in text.strip().split(","):
         first, _, last = part.partition("-")
         numbers += range(int(first), int(last or first) + 1)

@@ -1,8 +1,4 @@
-"""Who else uses the machine while we measure: other programs, a hypervisor, other profilers.
-
-Other programs count where they can be felt: on the cores that the measurement may run on and those
-that share a physical core with them; and anywhere, once they keep much of the whole machine busy
-(memory, caches and heat are common to all cores).
+"""Other profilers on this machine, and what its other programs take (`profilers.hardware.load`).
 
 Two profilers at once disturb each other. Each one keeps a small file in a common temporary folder
 while it measures, named after its process. Both sides look at every round, so both tables say that
@@ -15,91 +11,22 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import psutil
 
-from profilers.hardware.cores import CoreTimes, affinity, core_times, with_siblings
+from profilers.hardware.cores import CoreTimes
+from profilers.hardware.load import OtherPrograms
 
 FOLDER_NAME = "fofa-profilers"
 SUFFIX = ".measuring"
 CLOCK_TOLERANCE_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Interference:
-    """Mean over an interval; None where the system does not tell.
-
-    Attributes:
-        other_cpu_percent: work of others on the measurement's cores and their siblings, in percent
-            of one core.
-        steal_percent: what the hypervisor took of these, in percent of one core.
-        machine_cpu_percent: work of others anywhere, in percent of the whole machine.
-    """
-
-    other_cpu_percent: float | None
-    steal_percent: float | None
-    machine_cpu_percent: float | None = None
-
-
-class OtherPrograms:
-    """CPU time that went to others, by the system's accounts; asking takes a fraction of a ms."""
-
-    def __init__(self) -> None:
-        self._process = psutil.Process()
-        self._siblings: dict[frozenset[int], frozenset[int]] = {}
-        self._last = self._accounts()
-
-    def interference(self) -> Interference:
-        """Interference since the last call (since construction, the first time)."""
-        before, now = self._last, self._accounts()
-        self._last = now
-        elapsed = max(now.clock - before.clock, 1e-9)
-        worked, stolen = {}, {}
-        for core in now.cores.keys() & before.cores.keys():
-            worked[core] = now.cores[core].busy - before.cores[core].busy
-            stolen[core] = now.cores[core].steal - before.cores[core].steal
-        own = now.own - before.own
-        everywhere = (sum(worked.values()) - own) / max(len(worked), 1)
-        used = self._used() & worked.keys() or worked.keys()
-        return Interference(
-            _percent(sum(worked[core] for core in used) - own, elapsed),
-            _percent(sum(stolen[core] for core in used), elapsed) if now.numbered else None,
-            _percent(everywhere, elapsed),
-        )
-
-    def _used(self) -> frozenset[int]:
-        """The cores on which others would be in the way."""
-        cores = affinity() or frozenset()
-        if cores not in self._siblings:
-            self._siblings = {cores: with_siblings(cores)}
-        return self._siblings[cores]
-
-    def _accounts(self) -> _Accounts:
-        cores = core_times()
-        own = self._process.cpu_times()
-        return _Accounts(
-            clock=time.perf_counter(),
-            cores=_evenly() if cores is None else cores,
-            numbered=cores is not None,
-            own=own.user + own.system,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Accounts:
-    """CPU seconds: of everybody by core since boot, and of this process.
-
-    `numbered` is false where the system does not tell cores apart, nor what was stolen.
-    """
-
-    clock: float
-    cores: dict[int, CoreTimes]
-    numbered: bool
-    own: float
+def other_programs() -> OtherPrograms:
+    """Tells the CPU time that goes to others on this machine."""
+    return OtherPrograms(_evenly)
 
 
 def _evenly() -> dict[int, CoreTimes]:
@@ -107,10 +34,6 @@ def _evenly() -> dict[int, CoreTimes]:
     times, count = psutil.cpu_times(), psutil.cpu_count() or 1
     busy = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system"))
     return {core: CoreTimes(busy / count, 0.0) for core in range(count)}
-
-
-def _percent(seconds: float, elapsed: float) -> float:
-    return round(max(0.0, 100 * seconds / elapsed), 1)
 
 
 class OtherProfilers:

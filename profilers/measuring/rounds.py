@@ -8,43 +8,29 @@ interprets a time beyond deciding how long to warm up and how often to repeat.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import itertools
-import math
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from fofa.progress import Progress
-from profilers.measuring.interference import Interference, OtherPrograms
+from profilers.hardware.load import Interference
+from profilers.measuring.interference import other_programs
 from profilers.measuring.samples import Round, SchedulePlan, Visit
+from profilers.measuring.schedule import SESSION_GAP_SECONDS, order_of_round, plan_schedule
 from profilers.measuring.settings import MeasureSettings
 from profilers.measuring.workload import Item, Workload
 from profilers.plugin import Runner, Session
-
-PROFILE_RUNS = 10
-"""Runs in a row by which warming up learns how many a visit needs until it is steady."""
-PROFILE_ITEMS = 40
-PROFILE_PASSES = 2
-TAIL_RUNS = 4
-MIN_CANARIES = 4
-"""Visits of the canary in a round, at least."""
-STEADY_RATIO = 1.015
-STEADY_SECONDS = 5.0
-STEADY_WINDOW = 10
-SESSION_GAP_SECONDS = 1.0
-"""Time put between the samples of an interrupted run and of the one that resumes it."""
 
 Clock = Callable[[], float]
 """Seconds since some fixed moment, never going back."""
 
 
 def _other_programs() -> Callable[[], Interference]:
-    return OtherPrograms().interference
+    return other_programs().interference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,91 +50,9 @@ class Instruments:
     warn: Callable[[str], None] = lambda message: None
 
 
-def warm_up_until_steady(runner: Runner, clock: Clock) -> int:
-    """Run until the recent runs are no faster than those before them; returns how many it took.
-
-    Clocks ramp up, caches fill, a runtime compiles or allocates on its first runs. Ends after
-    `STEADY_SECONDS` at the latest: whether the machine stays steady is judged from the samples.
-    """
-    start = clock()
-    times: list[float] = []
-    while clock() - start < STEADY_SECONDS:
-        times.append(runner.run())
-        if len(times) >= 2 * STEADY_WINDOW:
-            recent = float(np.median(times[-STEADY_WINDOW:]))
-            before = float(np.median(times[-2 * STEADY_WINDOW : -STEADY_WINDOW]))
-            if abs(recent / before - 1) < STEADY_RATIO - 1:
-                break
-    return len(times)
-
-
-def warmup_runs_needed(runs: np.ndarray) -> int:
-    """How many runs of a visit come before the steady ones.
-
-    Args:
-        runs: times of `PROFILE_RUNS` runs in a row for several visits, (visits, runs), ms.
-
-    When another item ran before, an item finds its weights and buffers out of the caches: on a
-    server CPU the first run can take three times the steady time, the second half as much again.
-    """
-    ratio = np.median(runs / np.median(runs[:, -TAIL_RUNS:], axis=1, keepdims=True), axis=0)
-    unsteady = np.flatnonzero(ratio[:-TAIL_RUNS] > STEADY_RATIO)
-    return int(unsteady[-1]) + 1 if unsteady.size else 1
-
-
-def make_plan(
-    runners: Mapping[str, Runner],
-    canary: Runner,
-    settings: MeasureSettings,
-    deadline: float,
-    instruments: Instruments,
-) -> SchedulePlan:
-    """Warm everything up and decide how every round will go.
-
-    Args:
-        deadline: time on the instruments' clock at which the last round should be over.
-    """
-    progress, clock = instruments.progress, instruments.clock
-    names = list(runners)
-    rng = random.Random(f"{settings.seed}/profile")
-    profiled = rng.sample(names, min(PROFILE_ITEMS, len(names)))
-    progress.stage("warming up", len(names) + PROFILE_PASSES * len(profiled))
-    warm_up_until_steady(canary, clock)
-    typical = {}
-    for name in names:
-        typical[name] = float(np.min([runners[name].run() for _ in range(3)]))
-        progress.advance()
-    visits = []
-    for _ in range(PROFILE_PASSES):
-        for name in rng.sample(profiled, len(profiled)):
-            visits.append([runners[name].run() for _ in range(PROFILE_RUNS)])
-            progress.advance()
-    warmup = warmup_runs_needed(np.array(visits))
-
-    samples = {
-        name: min(
-            max(math.ceil(settings.visit_ms / ms), settings.min_samples), settings.max_samples
-        )
-        for name, ms in typical.items()
-    }
-    canary_ms = float(np.median([canary.run() for _ in range(3)])) * (warmup + settings.min_samples)
-    visit_ms = sum(ms * (warmup + samples[name]) for name, ms in typical.items())
-    num_canaries = max(MIN_CANARIES, round(visit_ms / 1e3 / settings.canary_seconds))
-    round_seconds = (visit_ms + num_canaries * canary_ms) / 1e3
-    rounds = int((deadline - clock()) / round_seconds)
-    return SchedulePlan(
-        warmup_runs=warmup,
-        rounds=min(max(rounds, settings.min_rounds), settings.max_rounds),
-        canary_every=max(1, len(names) // num_canaries),
-        samples=samples,
-    )
-
-
 def visit(name: str, runner: Runner, warmup: int, samples: int, seconds: float) -> Visit:
     """Visit an item: warm-up runs, then recorded ones (to the nanosecond)."""
-    for _ in range(warmup):
-        runner.run()
-    return Visit(name, seconds, tuple(round(runner.run(), 6) for _ in range(samples)))
+    return Visit(name, seconds, tuple(round(ms, 6) for ms in runner.visit(warmup, samples)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,16 +89,18 @@ class Prepared:
 
     def _round(self, plan: SchedulePlan, number: int, origin: float) -> Round:
         clock, instruments = self.instruments.clock, self.instruments
-        order = list(self.runners)
-        random.Random(f"{self.settings.seed}/{number}").shuffle(order)
         visits: list[Visit] = []
         instruments.interference()
-        for index, name in enumerate(order):
-            if index % plan.canary_every == 0:
-                now, samples = clock() - origin, self.settings.min_samples
+        for name in order_of_round(
+            list(self.runners), self.settings.seed, number, plan.canary_every
+        ):
+            now = clock() - origin
+            if name is None:
+                samples = self.settings.min_samples
                 visits.append(visit(*self.canary, plan.warmup_runs, samples, now))
-            now, samples = clock() - origin, plan.samples[name]
-            visits.append(visit(name, self.runners[name], plan.warmup_runs, samples, now))
+                continue
+            samples = plan.samples[name]
+            visits.append(visit(name, self.runners[name], plan.warmup(name), samples, now))
             instruments.progress.advance()
         others = instruments.interference()
         return Round(
@@ -217,6 +123,10 @@ def prepare(
     Raises:
         UserError: if the plugin cannot lower an item.
     """
+    if (meter := session.meter()) is not None:
+        instruments = dataclasses.replace(
+            instruments, interference=lambda: Interference(**meter()), other_profilers=lambda: 0
+        )
     instruments.progress.stage("building", len(workload.items) + 1)
     with contextlib.ExitStack() as stack:
 
@@ -235,7 +145,11 @@ def prepare(
         yield Prepared(
             runners=runners,
             canary=(workload.canary.name, canary),
-            plan=make_plan(runners, canary, settings, deadline, instruments),
+            plan=SchedulePlan(
+                **plan_schedule(
+                    runners, canary, settings, deadline, instruments.clock, instruments.progress
+                )
+            ),
             settings=settings,
             instruments=instruments,
             state=session.environment,

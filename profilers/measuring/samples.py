@@ -65,6 +65,11 @@ class SchedulePlan(BaseModel):
     rounds: int = Field(ge=1)
     canary_every: int = Field(ge=1)
     samples: dict[str, Annotated[int, Field(ge=1)]]
+    warmups: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+
+    def warmup(self, name: str) -> int:
+        """Runs of an item before those that are recorded."""
+        return self.warmups.get(name, self.warmup_runs)
 
 
 class Header(FileModel):

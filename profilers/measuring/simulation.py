@@ -18,9 +18,9 @@ from typing import Any
 from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
 from fofa.space import BlockSpec, block_macs
-from profilers.measuring.interference import Interference
+from profilers.hardware.load import Interference
 from profilers.measuring.rounds import Instruments
-from profilers.plugin import Availability, MeasuringPlugin, PluginOptions, Session
+from profilers.plugin import Availability, MeasuringPlugin, PluginOptions, Runner, Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ class SimulatedSession(Session):
 
 
 @dataclass(eq=False, slots=True)
-class SimulatedRunner:
+class SimulatedRunner(Runner):
     """Takes `latency_ms`, changed by what the device is like at that moment."""
 
     device: SimulatedDevice

@@ -144,7 +144,7 @@ class Images:
         return values.view(batch_size, height, width, channels).permute(0, 3, 1, 2)
 
 
-class CudaRunner:
+class CudaRunner(Runner):
     """A module with the images that it is run on."""
 
     def __init__(

@@ -201,7 +201,7 @@ class OnnxRuntimeSession(Session):
         return random_input(value.shape, INPUT_TYPES[value.type])
 
 
-class OnnxRuntimeRunner:
+class OnnxRuntimeRunner(Runner):
     """A session with its inputs and outputs bound to memory that stays."""
 
     def __init__(

@@ -245,7 +245,7 @@ class EngineTensor:
     dtype: Any
 
 
-class TensorRtRunner:
+class TensorRtRunner(Runner):
     """An engine in memory that it shares with the other runners; inputs are random."""
 
     def __init__(

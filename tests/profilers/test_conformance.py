@@ -9,10 +9,17 @@ from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
 from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
 from profilers.conformance import ConformanceError, check_plugin
-from profilers.plugin import Availability, MeasuringPlugin, PluginOptions, Session, TablePlugin
+from profilers.plugin import (
+    Availability,
+    MeasuringPlugin,
+    PluginOptions,
+    Runner,
+    Session,
+    TablePlugin,
+)
 
 
-class Runner:
+class ConstantRunner(Runner):
     def __init__(self, latency_ms=0.5):
         self.latency_ms = latency_ms
 
@@ -34,7 +41,7 @@ class SimulatedSession(Session):
         )
 
     def lower(self, blocks):
-        return Runner()
+        return ConstantRunner()
 
     def load(self, network):
         raise UserError(f"{network}: nothing is loaded here")
@@ -78,7 +85,7 @@ def session_with(**attributes):
 
 
 def lowering_to(latency_ms):
-    return session_with(lower=lambda self, blocks: Runner(latency_ms))
+    return session_with(lower=lambda self, blocks: ConstantRunner(latency_ms))
 
 
 COUNTER = itertools.count(1)
@@ -125,7 +132,7 @@ FAULTS = {
         r"hardware\(\) is of plain JSON",
     ),
     "anything loads": (
-        session_with(load=lambda self, network: Runner()),
+        session_with(load=lambda self, network: ConstantRunner()),
         "not there is refused",
     ),
 }

@@ -162,10 +162,10 @@ STEADY_PLUGIN = """
 import time
 from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
-from profilers.plugin import Availability, MeasuringPlugin, Session
+from profilers.plugin import Availability, MeasuringPlugin, Runner, Session
 from profilers.measuring.simulation import SimulatedDevice
 
-class Runner:
+class SteadyRunner(Runner):
     def __init__(self, latency_ms):
         self.latency_ms = latency_ms
 
@@ -187,7 +187,7 @@ class SteadySession(Session):
         )
 
     def lower(self, blocks):
-        return Runner(SimulatedDevice().latency_ms(blocks))
+        return SteadyRunner(SimulatedDevice().latency_ms(blocks))
 
     def load(self, network):
         raise UserError(f"{network}: nothing is loaded here")

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
-from profilers.plugin import Availability, MeasuringPlugin, Session
+from profilers.plugin import Availability, MeasuringPlugin, Runner, Session
 
 
 class TorchCpuPlugin(MeasuringPlugin):
@@ -57,7 +57,7 @@ class TorchCpuSession(Session):
         self.torch.set_num_threads(self.threads)
 
 
-class TorchCpuRunner:
+class TorchCpuRunner(Runner):
     def __init__(self, torch, module, images):
         self.torch, self.module, self.images = torch, module, images
 

@@ -3,14 +3,13 @@
 import subprocess
 import sys
 import time
-import types
 
 import psutil
 import pytest
 
+from profilers.hardware import load
 from profilers.hardware.cores import CoreTimes
-from profilers.measuring import interference
-from profilers.measuring.interference import OtherProfilers, OtherPrograms
+from profilers.measuring.interference import OtherProfilers, other_programs
 from profilers.measuring.samples import Round
 from profilers.measuring.stability import is_disturbed
 
@@ -40,7 +39,7 @@ def other(tmp_path):
 
 
 def test_work_of_others_is_seen_and_ones_own_is_not():
-    programs = OtherPrograms()
+    programs = other_programs()
     end = time.perf_counter() + 0.5
     while time.perf_counter() < end:
         pass
@@ -79,14 +78,13 @@ def server(monkeypatch):
             return {core: CoreTimes(self.busy[core], self.steal[core]) for core in range(64)}
 
     made = Server()
-    monkeypatch.setattr(interference, "core_times", made.times)
-    monkeypatch.setattr(interference, "affinity", lambda: made.allowed)
+    monkeypatch.setattr(load, "core_times", made.times)
+    monkeypatch.setattr(load, "affinity", lambda: made.allowed)
     monkeypatch.setattr(
-        interference, "with_siblings", lambda cores: frozenset(c ^ s for c in cores for s in (0, 1))
+        load, "with_siblings", lambda cores: frozenset(c ^ s for c in cores for s in (0, 1))
     )
-    monkeypatch.setattr(interference.time, "perf_counter", lambda: made.now)
-    own = types.SimpleNamespace(cpu_times=lambda: types.SimpleNamespace(user=made.now, system=0.0))
-    monkeypatch.setattr(interference.psutil, "Process", lambda: own)
+    monkeypatch.setattr(load.time, "perf_counter", lambda: made.now)
+    monkeypatch.setattr(load.time, "process_time", lambda: made.now)
     return made
 
 
@@ -118,7 +116,7 @@ def judged(found):
 def test_on_a_server_others_count_where_they_are_felt(
     server, others, steal, other, machine, disturbed
 ):
-    programs = OtherPrograms()
+    programs = other_programs()
     server.work(10.0, {3: 1.0} | others, steal)  # this process keeps core 3 busy throughout
     found = programs.interference()
     assert found.other_cpu_percent == pytest.approx(other, abs=0.1)
@@ -128,23 +126,23 @@ def test_on_a_server_others_count_where_they_are_felt(
 
 def test_unpinned_every_core_that_it_may_use_counts(server):
     server.allowed = frozenset(range(64))
-    programs = OtherPrograms()
+    programs = other_programs()
     server.work(10.0, {3: 1.0, 40: 0.5})
     assert programs.interference().other_cpu_percent == pytest.approx(50.0, abs=0.1)
 
 
 def test_accounts_that_hide_the_used_core_count_as_a_whole(server, monkeypatch):
     """A container may be shown fewer cores than it is said to run on."""
-    monkeypatch.setattr(interference, "core_times", lambda: {c: server.times()[c] for c in (0, 1)})
-    programs = OtherPrograms()
+    monkeypatch.setattr(load, "core_times", lambda: {c: server.times()[c] for c in (0, 1)})
+    programs = other_programs()
     server.work(10.0, {0: 1.0, 1: 0.6})
     assert programs.interference().other_cpu_percent == pytest.approx(60.0, abs=0.1)
 
 
 def test_a_system_that_tells_no_cores_apart_is_taken_as_a_whole(monkeypatch):
-    monkeypatch.setattr(interference, "core_times", lambda: None)
-    monkeypatch.setattr(interference, "affinity", lambda: None)
-    programs = OtherPrograms()
+    monkeypatch.setattr(load, "core_times", lambda: None)
+    monkeypatch.setattr(load, "affinity", lambda: None)
+    programs = other_programs()
     time.sleep(0.05)
     found = programs.interference()
     assert found.steal_percent is None

@@ -10,7 +10,7 @@ from fofa.latency import Lut, required_keys
 from fofa.progress import Progress
 from fofa.space import NetworkConfig, SearchSpace, architecture_blocks
 from profilers.hardware.devices import Device, Expectation, find_device
-from profilers.measuring.interference import Interference
+from profilers.hardware.load import Interference
 from profilers.measuring.measurement import evaluate
 from profilers.measuring.rounds import Instruments
 from profilers.measuring.samples import PartialFile, partial_path, read_samples
