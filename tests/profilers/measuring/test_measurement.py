@@ -129,6 +129,21 @@ def test_an_hour_of_building_leaves_the_rounds_their_time():
     assert len(hour.rounds) == len(run(SimulatedDevice(), settings=settings).rounds)
 
 
+def test_the_budget_is_of_wall_time_whatever_a_runs_own_clock_leaves_out():
+    """A GPU's clock does not see the launches and the wait for the end."""
+    settings = MeasureSettings(
+        calibration_networks=4,
+        validation_networks=3,
+        min_rounds=2,
+        max_rounds=1000,
+        budget_seconds=4.0,
+    )
+    plugin = SimulatedPlugin(SimulatedDevice(launch_ms=0.02))
+    with plugin.open(PluginOptions()) as session:
+        run_rounds(session, WORKLOAD, settings, plugin.instruments())
+    assert 3.0 < plugin.time.seconds < 6.0
+
+
 def test_garbage_collection_is_restored():
     import gc
 
