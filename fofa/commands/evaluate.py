@@ -14,6 +14,7 @@ from fofa.accuracy import AccuracyTable
 from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_console, stdout_console
 from fofa.errors import UserError
 from fofa.files import check_replaceable, locked
+from fofa.outcomes import outcomes_path
 from fofa.space import Architecture, SearchSpace, parse_architecture
 
 app = make_app("Measure the accuracy of every subnet of a run, or of named architectures.")
@@ -62,6 +63,14 @@ def evaluate(
             "--one-at-a-time", help="Share no work between subnets: slower, the same numbers."
         ),
     ] = False,
+    outcomes: Annotated[
+        bool,
+        typer.Option(
+            "--outcomes",
+            help="Keep beside the table which test image each architecture got right "
+            "(NAME.outcomes.json.gz, a bit each): fofa-bench then compares recipes image by image.",
+        ),
+    ] = False,
     keep_statistics: Annotated[
         bool,
         typer.Option(
@@ -104,7 +113,10 @@ def evaluate(
         calibration_images=calibration_images,
         limit=limit,
         bf16=bf16,
+        outcomes=outcomes,
     )
+    if outcomes:
+        check_replaceable(outcomes_path(out))
     console = stderr_console()
     processes = find_place(device)
 

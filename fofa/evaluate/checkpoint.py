@@ -16,6 +16,7 @@ from torch import Tensor
 from fofa.accuracy import ArchitectureAccuracy
 from fofa.errors import UserError
 from fofa.evaluate.plan import Plan
+from fofa.evaluate.right import NAMES as RIGHT_ANSWERS
 from fofa.files import explain
 from fofa.tensor_files import read_tensors, write_tensors
 
@@ -78,7 +79,8 @@ def read_partial(path: Path, settings: Settings) -> tuple[PartialRecord, dict[st
                 f"{path}: an interrupted evaluation with other settings (another {key}); "
                 "go on with the same options, or remove it to start over"
             )
-    if tensors.keys() not in ({*TENSORS}, set()):
+    kept = set(RIGHT_ANSWERS) if settings.get("outcomes") else set()
+    if tensors.keys() not in ({*TENSORS, *kept}, kept):
         raise UserError(f"{path}: damaged (tensors {sorted(tensors)}); remove it to start over")
     return record, tensors
 

@@ -31,6 +31,9 @@ from fofa.evaluate.checkpoint import (
     write_partial,
 )
 from fofa.evaluate.plan import Plan, Unit
+from fofa.evaluate.right import NAMES as RIGHT_ANSWERS
+from fofa.evaluate.right import RightAnswers
+from fofa.outcomes import Outcomes
 from fofa.progress import Progress
 from fofa.space import macs, params
 from fofa.supernet.model import Supernet
@@ -43,20 +46,25 @@ StatisticsHook = Callable[[Unit, Statistics], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What an evaluation found. `calibrated` and `tested` are images of each architecture."""
+    """What an evaluation found. `calibrated` and `tested` are images of each architecture.
+
+    `outcomes`: image by image, where the plan asked for it.
+    """
 
     architectures: list[ArchitectureAccuracy]
     seconds: float
     calibrated: int
     tested: int
+    outcomes: Outcomes | None = None
 
 
 @dataclass(slots=True)
 class _UnitState:
-    """This process's sums for the unit going on."""
+    """This process's sums for the unit going on; `row` is its first architecture's in the plan."""
 
     moments: Moments
     correct: Tensor
+    row: int
     phase: Phase = "calibration"
     batches: int = 0
     tested: int = 0
@@ -83,6 +91,7 @@ class Evaluation:
     partial: Path | None = None
     on_statistics: StatisticsHook | None = None
     save_seconds: float = SAVE_SECONDS
+    _right: RightAnswers | None = field(default=None, init=False)
     _began: float = field(default=0.0, init=False)
     _saved: float = field(default=0.0, init=False)
 
@@ -96,8 +105,8 @@ class Evaluation:
         record, tensors = PartialRecord(settings=self.settings), dict[str, Tensor]()
         if self.partial is not None:
             record, tensors = read_partial(self.partial, self.settings)
-            tests = min(self.plan.limit or self.data.num_test, self.data.num_test)
-            check_progress(self.partial, record, self.plan, tests)
+            check_progress(self.partial, record, self.plan, self._num_tests)
+        self._begin_outcomes(tensors)
         self._began = self._saved = time.monotonic()
         self._begin_progress(record)
         for number in range(record.units, len(self.plan.units)):
@@ -114,18 +123,40 @@ class Evaluation:
             )
             tensors = {}
             self._write(record, {})
+        right = self._right.total(self.processes) if self._right else None
         return Measured(
             architectures=record.finished,
             seconds=self._seconds(record),
             calibrated=record.calibrated,
             tested=record.tested,
+            outcomes=right.outcomes(record.finished) if right else None,
         )
+
+    @property
+    def _num_tests(self) -> int:
+        return min(self.plan.limit or self.data.num_test, self.data.num_test)
+
+    def _begin_outcomes(self, tensors: dict[str, Tensor]) -> None:
+        """Room for the outcomes, and in rank 0 those of the partial file, taken out of it."""
+        if not self.plan.outcomes:
+            return
+        number = len(self.plan.architectures)
+        self._right = RightAnswers.none(number, self._num_tests, self.processes.device)
+        kept = {name: tensors.pop(name) for name in RIGHT_ANSWERS if name in tensors}
+        if kept and self.processes.is_main:
+            try:
+                self._right.unpack(kept)
+            except UserError as error:
+                raise UserError(
+                    f"{self.partial}: damaged ({error}); remove it to start over"
+                ) from None
 
     def _start(self, unit: Unit, record: PartialRecord, tensors: dict[str, Tensor]) -> _UnitState:
         """Sums of zero, or in rank 0 those of the partial file."""
         moments = Moments.zeros(self.supernet, unit.subnets)
         correct = torch.zeros(len(unit.subnets), 2, dtype=torch.int64, device=self.processes.device)
-        state = _UnitState(moments, correct)
+        row = sum(len(done.subnets) for done in self.plan.units[: record.units])
+        state = _UnitState(moments, correct, row)
         if tensors:
             state.phase, state.batches = record.phase, record.batches
             sums = {"mean": moments.mean, "variance": moments.variance, "correct": correct}
@@ -162,7 +193,15 @@ class Evaluation:
             self.on_statistics(unit, statistics)
         tests = self.data.test_batches(unit.resolution, plan.batch_size, plan.limit)
         for images, labels in self._own(tests, state, record, unit, cost):
-            count_batch(supernet, statistics, images, labels, state.correct, bf16=plan.bf16)
+            right = None
+            if self._right is not None:
+                start = (state.batches + self.processes.rank) * plan.batch_size
+                self._right.see(start, labels)
+                rows = slice(state.row, state.row + len(unit.subnets))
+                right = self._right.right[rows, start : start + len(labels)]
+            count_batch(
+                supernet, statistics, images, labels, state.correct, bf16=plan.bf16, right=right
+            )
             state.tested += len(images)
         correct = self.processes.total(state.correct).tolist()
         state.tested = int(self.processes.total(torch.tensor(state.tested)))
@@ -226,7 +265,11 @@ class Evaluation:
         self._write(record.model_copy(update=place), tensors)
 
     def _write(self, record: PartialRecord, tensors: dict[str, Tensor]) -> None:
-        if self.partial is not None and self.processes.is_main:
+        if self.partial is None:
+            return
+        if self._right is not None:
+            tensors = tensors | self._right.total(self.processes).pack()
+        if self.processes.is_main:
             seconds = {"seconds": self._seconds(record)}
             write_partial(self.partial, record.model_copy(update=seconds), tensors)
         self._saved = time.monotonic()
@@ -237,7 +280,7 @@ class Evaluation:
 
     def _begin_progress(self, record: PartialRecord) -> None:
         calibration = min(self.plan.calibration_images, self.data.num_train)
-        tests = min(self.plan.limit or self.data.num_test, self.data.num_test)
+        tests = self._num_tests
         config = self.supernet.network_config
         costs = [unit.macs(config) * (calibration + tests) for unit in self.plan.units]
         done = sum(costs[: record.units])
@@ -256,10 +299,14 @@ def count_batch(
     correct: Tensor,
     *,
     bf16: bool = False,
+    right: Tensor | None = None,
 ) -> None:
     """Add every subnet's right answers for [N, 3, R, R] images to `correct`, int64 [subnets, 2].
 
     Column 0 counts answers that are right at the first guess, column 1 within five.
+
+    Args:
+        right: bool [subnets, N], set to which answers are right at the first guess.
     """
 
     def run(node: Node, x: Tensor) -> Tensor:
@@ -268,11 +315,19 @@ def count_batch(
     x = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
         for leaf, features in walk(statistics.layout.tree.root, x, run):
-            correct[leaf] += count_correct(supernet.head.classify(features), labels)
+            hits = answers(supernet.head.classify(features), labels)
+            correct[leaf] += hits.sum(dim=1)
+            if right is not None:
+                right[leaf] = hits[0]
 
 
 def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
     """How many of [N, classes] logits have the label first, and among the first five: int64 [2]."""
+    return answers(logits, labels).sum(dim=1)
+
+
+def answers(logits: Tensor, labels: Tensor) -> Tensor:
+    """Which of [N, classes] logits have the label first, and among the first five: bool [2, N]."""
     guesses = logits.topk(min(5, logits.shape[1]), dim=1).indices
     hits = guesses == labels[:, None]
-    return torch.stack([hits[:, 0].sum(), hits.any(dim=1).sum()])
+    return torch.stack([hits[:, 0], hits.any(dim=1)])

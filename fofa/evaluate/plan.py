@@ -34,6 +34,7 @@ class Plan:
     Attributes:
         limit: only so many of the test images; None for all.
         bf16: whether convolutions and linear layers run in bfloat16 (autocast).
+        outcomes: whether to keep which image each architecture got right.
     """
 
     units: tuple[Unit, ...]
@@ -41,6 +42,7 @@ class Plan:
     calibration_images: int
     limit: int | None = None
     bf16: bool = False
+    outcomes: bool = False
 
     @property
     def architectures(self) -> tuple[Architecture, ...]:
@@ -52,7 +54,8 @@ class Plan:
             " ".join(architecture.name for architecture in unit.architectures)
             for unit in self.units
         )
-        return {
+        kept: dict[str, str | int | None] = {"outcomes": "kept"} if self.outcomes else {}
+        return kept | {
             "architectures": hashlib.sha256(names.encode()).hexdigest(),
             "batch size": self.batch_size,
             "calibration images": self.calibration_images,

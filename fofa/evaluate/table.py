@@ -17,6 +17,7 @@ from fofa.evaluate.batchnorm import Statistics, keep_statistics
 from fofa.evaluate.checkpoint import partial_path
 from fofa.evaluate.evaluator import Evaluation, Measured, StatisticsHook
 from fofa.evaluate.plan import Plan, Unit
+from fofa.outcomes import outcomes_path, write_outcomes
 from fofa.progress import Progress
 from fofa.runs import Run
 from fofa.space import SearchSpace
@@ -40,7 +41,9 @@ def make_table(
     progress: Progress,
     warn: Callable[[str], None],
 ) -> AccuracyTable:
-    """Evaluate and write the table; partial results are kept beside it until then.
+    """Evaluate and write the table, with its outcomes beside it if the plan asks for them.
+
+    Partial results are kept beside it until then.
 
     Only the main process writes; every process returns the table.
 
@@ -61,9 +64,13 @@ def make_table(
         partial=partial_path(request.out),
         on_statistics=_keeper(run, supernet) if request.keep_statistics else None,
     )
-    table = _table(request, evaluation.run(), processes.device)
+    measured = evaluation.run()
+    table = _table(request, measured, processes.device)
     if processes.is_main:
+        outcomes_path(request.out).unlink(missing_ok=True)  # of another evaluation
         table.write(request.out)
+        if measured.outcomes is not None:
+            write_outcomes(measured.outcomes, request.out)
         partial_path(request.out).unlink(missing_ok=True)
     return table
 
