@@ -55,7 +55,7 @@ def build_model(
     dtype: str = "fp32",
     *,
     seed: int = 0,
-    weights: Mapping[str, np.ndarray] | None = None,
+    weights: Mapping[str, np.ndarray] | WeightSource | None = None,
     name: str = "blocks",
 ) -> onnx.ModelProto:
     """The ONNX model of consecutive blocks: one alone, a few, or a whole network.
@@ -66,7 +66,8 @@ def build_model(
     Args:
         batch_size: None leaves it free.
         weights: `<block>.<layer>.weight` and `.bias` to arrays, blocks counted from 0 and layers
-            named as in `fofa.supernet.layers`; by default random ones of `seed`.
+            named as in `fofa.supernet.layers`; or a function that gives each; by default random
+            ones of `seed`.
 
     Raises:
         UserError: if `dtype` is neither fp32 nor fp16, or a weight does not fit into fp16.
@@ -78,7 +79,11 @@ def build_model(
     for before, after in itertools.pairwise(blocks):
         if (before.out_channels, before.out_size) != (after.in_channels, after.in_size):
             raise ValueError(f"{after.key} cannot follow {before.key}: their shapes differ")
-    graph = _Graph(chosen, _noise(seed) if weights is None else _given(weights))
+    if weights is None:
+        source = _noise(seed)
+    else:
+        source = weights if callable(weights) else _given(weights)
+    graph = _Graph(chosen, source)
     value = INPUT_NAME
     for index, block in enumerate(blocks):
         graph.block = index
@@ -89,7 +94,7 @@ def build_model(
                 value = _head(graph, value, block)
             case _:
                 value = _mbconv(graph, value, block)
-    if weights is not None and len(weights) != len(graph.weights):
+    if isinstance(weights, Mapping) and len(weights) != len(graph.weights):
         unused = sorted(weights.keys() - {weight.name for weight in graph.weights})
         raise ValueError(f"weights that no layer has: {', '.join(unused)}")
     graph.nodes[-1].output[0] = OUTPUT_NAME
@@ -244,6 +249,19 @@ class _Graph:
         return name
 
 
+def noise_values(seed: int = 0) -> np.ndarray:
+    """The normal values that all random weights are cut from, (NOISE_LENGTH,), fp32."""
+    return np.random.default_rng(seed).standard_normal(NOISE_LENGTH, dtype=np.float32)
+
+
+def noise_start(shape: Sequence[int]) -> int:
+    """Where in the noise a weight of `shape` begins; at the noise's end it goes on with the first.
+
+    The values are multiplied by the weight's scale.
+    """
+    return math.prod(shape) * 7919 % NOISE_LENGTH
+
+
 def _noise(seed: int) -> WeightSource:
     """Random weights, all cut from one stretch of normal values: drawing millions takes longer than
     timing the network that they are for.
@@ -251,11 +269,10 @@ def _noise(seed: int) -> WeightSource:
     What a weight holds depends on its shape and scale alone, so that layers of different networks
     have the same, which a runtime may then keep once.
     """
-    noise = np.random.default_rng(seed).standard_normal(NOISE_LENGTH, dtype=np.float32)
+    noise = noise_values(seed)
 
     def cut(name: str, shape: tuple[int, ...], scale: float) -> np.ndarray:
-        start = math.prod(shape) * 7919 % noise.size
-        values = np.resize(np.roll(noise, -start), math.prod(shape)).reshape(shape)
+        values = np.resize(np.roll(noise, -noise_start(shape)), math.prod(shape)).reshape(shape)
         return values * np.float32(scale)
 
     return cut
