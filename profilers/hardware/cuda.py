@@ -214,7 +214,7 @@ class CudaDevice:
     def state(self) -> dict[str, Any]:
         """Clocks, temperature, power and other processes right now, under the key `gpu`."""
         state = nvml.state_of(self.uuid)
-        processes = nvml.compute_processes()
+        processes = nvml.compute_processes(self.uuid)
         if state is None and processes is None:
             return {}
         others = None if processes is None else max(0, len(processes) - self.own_processes)
@@ -281,10 +281,11 @@ def open_gpu(l2: str = "warm", launch: str = "included") -> CudaDevice:
         flush = torch.empty(2 * properties.L2_cache_size, dtype=torch.uint8, device="cuda")
     stream = torch.cuda.Stream()
     torch.zeros(1, device="cuda")  # at the latest now there is a context
-    after = nvml.compute_processes() or frozenset()
+    uuid = str(getattr(properties, "uuid", ""))
+    after = nvml.compute_processes(uuid) or frozenset()
     device = CudaDevice(
         index,
-        str(getattr(properties, "uuid", "")),
+        uuid,
         stream,
         flush,
         hides_launches=launch == "hidden",

@@ -69,14 +69,18 @@ def state_of(uuid: str) -> dict[str, Any] | None:
         return None if handle is None else _state(_whole(handle) or handle)
 
 
-def compute_processes() -> frozenset[int] | None:
-    """Numbers of the processes that have a context on any GPU; None where NVML does not tell.
+def compute_processes(uuid: str | None = None) -> frozenset[int] | None:
+    """Numbers of the processes that have a context on a GPU; None where NVML does not tell.
 
     In a container these are the host's numbers, which say nothing of whose they are.
+
+    Args:
+        uuid: of the GPU or slice; None for all GPUs.
     """
     names = [f"nvmlDeviceGetComputeRunningProcesses{version}" for version in ("", "_v3", "_v2")]
     with _library() as loaded:
-        listed = [_read(names, handle) for handle in _handles()] if loaded else []
+        handles = [] if not loaded else _handles() if uuid is None else [_find(uuid)]
+        listed = [_read(names, handle) for handle in handles if handle is not None]
         told = [processes for processes in listed if processes is not None]
         if not told:
             return None

@@ -132,12 +132,14 @@ class FakeNvml:
     Attributes:
         slice_uuid: of a MIG slice, None where the card is whole.
         processes: numbers that the driver lists.
+        elsewhere: the same of a second card, which is there if this is not None.
         gone: names of calls that this driver does not have any more.
     """
 
     def __init__(self, monkeypatch):
         self.slice_uuid = None
         self.processes = []
+        self.elsewhere = None
         self.gone = {"nvmlDeviceGetCurrentClocksThrottleReasons", "nvmlDeviceGetTemperature"}
         self.reasons = 0x1
         self.monkeypatch = monkeypatch
@@ -161,14 +163,15 @@ class FakeNvml:
             return "NVIDIA A100-SXM4-40GB" + (" MIG 1g.5gb" if handle == "slice" else "")
 
         def listed(handle):
-            return [types.SimpleNamespace(pid=pid, usedGpuMemory=1) for pid in self.processes]
+            numbers = self.elsewhere if handle == "other card" else self.processes
+            return [types.SimpleNamespace(pid=pid, usedGpuMemory=1) for pid in numbers]
 
         memory = types.SimpleNamespace(total=40 * 2**30)
         readings = {
             "nvmlInit": lambda: None,
             "nvmlShutdown": lambda: None,
-            "nvmlDeviceGetCount": lambda: 1,
-            "nvmlDeviceGetHandleByIndex": lambda index: "card",
+            "nvmlDeviceGetCount": lambda: 1 if self.elsewhere is None else 2,
+            "nvmlDeviceGetHandleByIndex": lambda index: ("card", "other card")[index],
             "nvmlDeviceGetHandleByUUID": by_uuid,
             "nvmlDeviceIsMigDeviceHandle": lambda handle: pynvml.c_uint(handle == "slice"),
             "nvmlDeviceGetDeviceHandleFromMigDeviceHandle": lambda handle: "card",

@@ -294,6 +294,12 @@ class TestOtherProcesses:
         driver.processes.remove(17)
         assert device.state()["gpu"]["foreign_processes"] == 1
 
+    @pytest.mark.parametrize("own", [4_100_000, None])
+    def test_who_is_on_another_card_does_not_count(self, opened, driver, own):
+        driver.elsewhere = [17, 18]
+        device = opened(own)
+        assert device.state()["gpu"]["foreign_processes"] == 0
+
     def test_a_context_that_was_open_already_is_ones_own(self, opened, driver, monkeypatch):
         put(monkeypatch, torch.cuda, "is_initialized", lambda: True)
         driver.processes = [4_100_000]

@@ -89,3 +89,7 @@ def test_a_slice_has_its_own_name_and_the_cards_clocks(driver):
 def test_processes_are_listed_by_number(driver):
     driver.processes = [4_100_000, 7]
     assert nvml.compute_processes() == {4_100_000, 7}
+    driver.elsewhere = [18]
+    assert nvml.compute_processes() == {4_100_000, 7, 18}
+    assert nvml.compute_processes("abcd") == {4_100_000, 7}
+    assert nvml.compute_processes("no such card") is None
