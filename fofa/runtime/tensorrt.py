@@ -114,8 +114,9 @@ def build_engine(
         raise UserError(f"{runtime.name} cannot read the ONNX model: {error}") from None
     fix_batch(parsed, batch_size)
     builder = module.Builder(runtime.logger)
-    flags = 1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    network = builder.create_network(flags)
+    # From TensorRT 11 on every network is strongly typed, and the flag may go.
+    typed = getattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if typed is None else 1 << int(typed))
     parser = module.OnnxParser(network, runtime.logger)
     if not parser.parse(parsed.SerializeToString()) or network.num_outputs == 0:
         raise UserError(f"{runtime.name} cannot read the ONNX model: {_parser_fault(parser)}")

@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 import torch
-from fake_tensorrt import REAL_CLASSES, CudaEngine, FakeTensorRt
+from fake_tensorrt import REAL_CLASSES, CudaEngine, ExecutionContext, FakeTensorRt
 
 from fofa.errors import UserError
 from fofa.runtime import tensorrt as tensorrt_engines
@@ -112,6 +112,25 @@ def test_with_the_real_builder_lowering_builds_the_engine_and_keeps_it(open_sess
     plan.write_text("not an engine")
     with pytest.raises(UserError, match=r"net\.plan: TensorRT-RTX 1\S+ cannot load the engine"):
         session.load(plan)
+
+
+def test_a_later_version_may_leave_out_what_it_no_longer_needs(open_session, fake):
+    del fake.runtime.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+    assert open_session().lower(STEM).run() == 1.5
+
+
+def test_tensorrt_10_0_has_older_names(open_session, fake, monkeypatch):
+    class OlderEngine(CudaEngine):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.device_memory_size = vars(self).pop("device_memory_size_v2")
+
+    monkeypatch.setattr("fake_tensorrt.CudaEngine", OlderEngine)
+    monkeypatch.delattr(ExecutionContext, "set_device_memory")
+    session = open_session()
+    session.lower(STEM).run()
+    scratch = session._memory.values("scratch", torch.uint8, fake.scratch_bytes)
+    assert fake.contexts[0].device_memory == scratch.data_ptr()
 
 
 def test_a_kept_engine_is_loaded_and_not_built_again(fake, open_session):
