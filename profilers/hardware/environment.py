@@ -53,7 +53,7 @@ def live_state(sample_seconds: float = SAMPLE_SECONDS) -> dict[str, Any]:
     Keys: `load_average` (1, 5, 15 minutes), `cpu_frequency_mhz`, `other_cpu_percent` (work of
     everybody else, in percent of one core), `steal_percent` (time that the hypervisor gave to
     others, in percent of one core), `busy_processes` (others above 10% of a core, a number),
-    `memory_available_bytes`, `gpus` (clocks, temperature, power, foreign processes).
+    `memory_available_bytes`, `gpus` (clocks, temperature, power).
     """
     load = _sample_cpu(sample_seconds)
     return {
