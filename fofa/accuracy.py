@@ -5,11 +5,19 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from fofa.errors import UserError
+from fofa.families import WithFamily
 from fofa.files import FileModel
-from fofa.space import Architecture, SearchSpace, check_resolutions, parse_architecture
+from fofa.space import (
+    MOBILENETV3,
+    Architecture,
+    Family,
+    SearchSpace,
+    check_resolutions,
+    parse_architecture,
+)
 
 Fraction = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -18,10 +26,8 @@ Count = Annotated[int, Field(ge=1, le=2**53)]
 """Of operations or weights; beyond that, numpy could not calculate with them."""
 
 
-class SpaceRecord(BaseModel):
+class SpaceRecord(WithFamily):
     """A search space as files record it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["compound", "elastic"]
     width_mult: Annotated[float, Field(gt=0, le=16)]
@@ -36,13 +42,19 @@ class SpaceRecord(BaseModel):
     def of(cls, space: SearchSpace) -> SpaceRecord:
         """The record of a search space."""
         return cls(
-            kind=space.kind, width_mult=space.width_mult, resolutions=list(space.resolutions)
+            family=space.family,
+            kind=space.kind,
+            width_mult=space.width_mult,
+            resolutions=list(space.resolutions),
         )
 
     def space(self) -> SearchSpace:
         """The search space that is recorded."""
         return SearchSpace(
-            kind=self.kind, width_mult=self.width_mult, resolutions=tuple(self.resolutions)
+            family=self.family,
+            kind=self.kind,
+            width_mult=self.width_mult,
+            resolutions=tuple(self.resolutions),
         )
 
 
@@ -94,7 +106,10 @@ class ProxyRecord(BaseModel):
 
 
 class ArchitectureAccuracy(BaseModel):
-    """One measured architecture; `top1` and `top5` are percentages."""
+    """One measured architecture; `top1` and `top5` are percentages.
+
+    Its name is of the family of the table that holds it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -104,10 +119,18 @@ class ArchitectureAccuracy(BaseModel):
     macs: Count
     params: Count
 
+    _family: Family = PrivateAttr(default=MOBILENETV3)
+
     @cached_property
     def architecture(self) -> Architecture:
         """The architecture that `name` names."""
-        return parse_architecture(self.name)
+        return parse_architecture(self.name, self._family)
+
+    def in_family(self, family: Family) -> Architecture:
+        """The architecture, whose name is of this family from now on."""
+        self._family = family
+        self.__dict__.pop("architecture", None)
+        return self.architecture
 
 
 class AccuracyTable(FileModel):
@@ -130,7 +153,7 @@ class AccuracyTable(FileModel):
         space, seen = self.space.space(), set()
         for entry in self.architectures:
             try:
-                architecture = entry.architecture
+                architecture = entry.in_family(space.family)
             except UserError as error:
                 raise ValueError(str(error)) from None
             # By value, as a compound architecture can be named in two ways.

@@ -20,7 +20,7 @@ from fofa.errors import UserError
 from fofa.files import FileModel
 from fofa.precision import short_precision
 from fofa.space import Architecture, BlockKey, BlockSpec, SearchSpace
-from fofa.space.subnet import EXPANDS, KERNELS, NUM_STAGES, STAGE_KERNELS
+from fofa.space.family import ALL_KERNELS, MAX_EXPAND, MAX_STAGES
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Method = Literal["measured", "published", "estimated"]
@@ -76,7 +76,7 @@ class LutEntry(BaseModel):
 
     resolution: Annotated[int, Field(ge=8, le=4096)]
     position: Literal["stem", "first", "stage", "head"]
-    stage: Annotated[int, Field(ge=1, le=NUM_STAGES)] | None = None
+    stage: Annotated[int, Field(ge=1, le=MAX_STAGES)] | None = None
     block: Literal["first", "later"] | None = None
     kernel: int | None = None
     expand: int | None = None
@@ -91,11 +91,11 @@ class LutEntry(BaseModel):
         if self.position != "stage":
             return self
         if self.stage is None or self.block is None:
-            raise ValueError("a stage entry needs a stage (1 to 5) and a block (first or later)")
-        if self.kernel not in KERNELS or self.expand not in EXPANDS:
+            raise ValueError("a stage entry needs a stage (from 1) and a block (first or later)")
+        if self.kernel not in ALL_KERNELS or not 1 <= (self.expand or 0) <= MAX_EXPAND:
             raise ValueError(
-                f"a stage entry needs a kernel of {KERNELS} and an expand of {EXPANDS}, "
-                f"got {self.kernel} and {self.expand}"
+                f"a stage entry needs a kernel of {ALL_KERNELS} and an expand of 1 to "
+                f"{MAX_EXPAND}, got {self.kernel} and {self.expand}"
             )
         return self
 
@@ -213,12 +213,16 @@ class Lut(FileModel):
 
     @model_validator(mode="after")
     def _check_consistent(self) -> Lut:
-        resolutions = set(self.space.resolutions)
+        resolutions, family = set(self.space.resolutions), self.space.family
         seen = set()
         for entry in self.entries:
             if entry.resolution not in resolutions:
                 raise ValueError(
                     f"an entry has resolution {entry.resolution}, not one of the space's"
+                )
+            if entry.stage is not None and entry.stage > len(family.stages):
+                raise ValueError(
+                    f"an entry is of stage {entry.stage}, but {family} has {len(family.stages)}"
                 )
             if (entry.resolution, entry.key) in seen:
                 raise ValueError(f"entry {entry.key} at {entry.resolution} px comes twice")
@@ -326,13 +330,4 @@ def block_keys(architecture: Architecture) -> list[BlockKey]:
 
 def required_keys(space: SearchSpace) -> list[BlockKey]:
     """Every block key that a table of `space` must have at each resolution."""
-    keys = [BlockKey("stem"), BlockKey("first"), BlockKey("head")]
-    for stage in range(1, NUM_STAGES + 1):
-        kernels = (STAGE_KERNELS[stage - 1],) if space.kind == "compound" else KERNELS
-        keys += [
-            BlockKey("stage", stage, order, kernel, expand)
-            for order in ("first", "later")
-            for kernel in kernels
-            for expand in EXPANDS
-        ]
-    return keys
+    return [BlockKey("stem"), BlockKey("first"), BlockKey("head"), *space.stage_keys()]

@@ -13,6 +13,7 @@ PACKAGES = ("fofa", "profilers", "bench")
 FLOORS = (
     {"fofa.errors", "fofa.progress"},
     {"fofa.distributed", "fofa.files", "fofa.precision", "fofa.seeds", "fofa.space"},
+    {"fofa.families"},
     {"fofa.accuracy", "fofa.data", "fofa.tensor_files"},
     {"fofa.latency", "fofa.presets", "fofa.supernet"},
     {"fofa.recipes", "fofa.runs", "fofa.runtime"},
@@ -38,7 +39,7 @@ ACROSS = {("fofa.search", "fofa.predictor.model")}
 """What a room imports of a sibling: a predictor is read like an accuracy table, from its file."""
 PROFILERS_MAY_USE = {
     *("fofa.errors", "fofa.files", "fofa.precision", "fofa.progress", "fofa.seeds", "fofa.space"),
-    *("fofa.accuracy", "fofa.latency", "fofa.runtime"),
+    *("fofa.accuracy", "fofa.families", "fofa.latency", "fofa.runtime"),
 }
 MIN_LINES, MAX_LINES = 40, 500
 

@@ -9,24 +9,23 @@ What it means to keep a limit on a cost, and how messages show one, is said here
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.space import (
-    KERNELS,
+    MOBILENETV3,
     BlockKey,
+    Family,
     NetworkConfig,
     SearchSpace,
     SpaceKind,
     block_macs,
 )
 from fofa.space.blocks import Position
-from fofa.space.encoding import ABSENT, CHOICES, NUM_CHOICES, NUM_CODES, NUM_SLOTS, Population
-from fofa.space.network import MAX_DEPTH
-from fofa.space.subnet import STAGE_KERNELS
+from fofa.space.encoding import ABSENT, Population, encoding_of
 
 ROUNDING = 1e-9
 """Relative difference that a sum of blocks may have from rounding alone; not held against a cost
@@ -40,13 +39,14 @@ class CostTable:
     Attributes:
         resolutions: in pixels, in the order of a population's resolution index.
         fixed: float64 (R,), what every network has: stem, first block, head, and the offset.
-        blocks: float64 (R, 20, 10), by slot and block code; NaN for codes outside the space, 0
-            for `ABSENT`.
+        blocks: float64 (R, slots, codes), by slot and block code; NaN for codes outside the space,
+            0 for `ABSENT`.
     """
 
     resolutions: tuple[int, ...]
     fixed: np.ndarray
     blocks: np.ndarray
+    family: Family = MOBILENETV3
 
     def of(self, population: Population) -> np.ndarray:
         """Cost of each architecture, float64 (N,).
@@ -56,25 +56,29 @@ class CostTable:
         """
         if len(population.resolutions) != len(self.resolutions):
             raise ValueError(f"resolutions {population.resolutions} and {self.resolutions}")
+        if population.family != self.family:
+            raise ValueError(f"architectures of {population.family} and costs of {self.family}")
+        _, num_slots, num_codes = self.blocks.shape
         flat = self.blocks.reshape(len(self.resolutions), -1)
-        columns = population.codes + _SLOT_START
+        columns = population.codes + np.arange(0, num_slots * num_codes, num_codes)
         chosen = flat[population.resolution_index[:, None], columns]
         return chosen.sum(axis=1) + self.fixed[population.resolution_index]
 
     def cheapest(self) -> Population:
         """The architecture of least cost at each resolution (R rows)."""
-        stages = self.blocks.reshape(len(self.resolutions), -1, MAX_DEPTH, NUM_CODES)
-        codes = np.full((len(self.resolutions), NUM_SLOTS), ABSENT, dtype=np.uint8)
-        cheapest = np.nanargmin(stages[..., :NUM_CHOICES], axis=-1).reshape(codes.shape)
-        # Every block costs something, so the least depth, 2, is the cheapest.
-        present = np.arange(NUM_SLOTS) % MAX_DEPTH < 2
-        codes[:, present] = cheapest[:, present]
-        return Population(codes, np.arange(len(self.resolutions)), self.resolutions)
+        costs = np.where(np.isnan(self.blocks[..., 1:]), np.inf, self.blocks[..., 1:])
+        codes = (costs.argmin(axis=-1) + 1).astype(np.uint8)
+        # Every block costs something, so the least depth is the cheapest.
+        least = np.array([stage.depths[0] for stage in self.family.stages])
+        depths = np.broadcast_to(least, (len(codes), len(least)))
+        codes = encoding_of(self.family).cut(codes, depths)
+        return Population(codes, np.arange(len(codes)), self.resolutions, self.family)
 
     def largest(self) -> float:
         """Cost of the dearest architecture."""
-        stages = self.blocks.reshape(len(self.resolutions), -1, NUM_CODES)[..., :NUM_CHOICES]
-        return float((np.nanmax(stages, axis=-1).sum(axis=-1) + self.fixed).max())
+        # A slot that no subnet uses has no costs but that of an absent block, which is 0.
+        dearest = np.nanmax(self.blocks, axis=-1)
+        return float((dearest.sum(axis=-1) + self.fixed).max())
 
 
 def latency_costs(
@@ -91,7 +95,8 @@ def latency_costs(
             calibration gives networks no time at all.
     """
     chosen = tuple(lut.space.resolutions if resolutions is None else resolutions)
-    table = _additive(chosen, kind or lut.space.kind, lut.block_ms)
+    space = replace(lut.search_space, kind=kind or lut.space.kind)
+    table = _additive(space, chosen, lut.block_ms)
     scale, offset = np.ones(len(chosen)), np.zeros(len(chosen))
     for index, resolution in enumerate(chosen):
         if correction := lut.calibration.get(str(resolution)):
@@ -100,6 +105,7 @@ def latency_costs(
         resolutions=chosen,
         fixed=table.fixed * scale + offset,
         blocks=table.blocks * scale[:, None, None],
+        family=table.family,
     )
     if offset.min() < 0 and (least := calibrated.of(calibrated.cheapest())).min() <= 0:
         raise UserError(
@@ -113,13 +119,18 @@ def macs_costs(
     config: NetworkConfig, resolutions: Sequence[int], *, kind: SpaceKind = "elastic"
 ) -> CostTable:
     """The multiply-adds of one image, as `fofa.space.macs` counts them."""
-    space = SearchSpace(kind=kind, width_mult=config.width_mult, resolutions=tuple(resolutions))
+    space = SearchSpace(
+        family=config.family,
+        kind=kind,
+        width_mult=config.width_mult,
+        resolutions=tuple(resolutions),
+    )
     macs = {
         (resolution, block.key): float(block_macs(block))
         for resolution in space.resolutions
         for block in space.unique_blocks(resolution, config)
     }
-    return _additive(tuple(resolutions), kind, lambda resolution, key: macs[resolution, key])
+    return _additive(space, tuple(resolutions), lambda resolution, key: macs[resolution, key])
 
 
 def affordable(cost: np.ndarray, limit: float) -> np.ndarray:
@@ -143,25 +154,21 @@ def amount(value: float, unit: str, label: str = "") -> str:
 
 
 def _additive(
-    resolutions: tuple[int, ...], kind: SpaceKind, cost: Callable[[int, BlockKey], float]
+    space: SearchSpace, resolutions: tuple[int, ...], cost: Callable[[int, BlockKey], float]
 ) -> CostTable:
     """The arrays of a cost that is known block by block."""
+    encoding = encoding_of(space.family)
     fixed = np.array([sum(cost(r, BlockKey(position)) for position in _FIXED) for r in resolutions])
-    blocks = np.full((len(resolutions), NUM_SLOTS, NUM_CODES), np.nan)
+    blocks = np.full((len(resolutions), encoding.num_slots, encoding.num_codes), np.nan)
     blocks[:, :, ABSENT] = 0.0
-    for index, resolution in enumerate(resolutions):
-        for stage, compound_kernel in enumerate(STAGE_KERNELS):
-            kernels = (compound_kernel,) if kind == "compound" else KERNELS
-            start = stage * MAX_DEPTH
-            for code, choice in enumerate(CHOICES):
-                if choice.kernel not in kernels:
-                    continue
-                key = BlockKey("stage", stage + 1, "first", choice.kernel, choice.expand)
-                blocks[index, start, code] = cost(resolution, key)
-                key = BlockKey("stage", stage + 1, "later", choice.kernel, choice.expand)
-                blocks[index, start + 1 : start + MAX_DEPTH, code] = cost(resolution, key)
-    return CostTable(resolutions, fixed, blocks)
+    for key in space.stage_keys():
+        assert key.stage is not None
+        start, end = (key.stage - 1) * encoding.max_depth, key.stage * encoding.max_depth
+        slots = slice(start, start + 1) if key.block == "first" else slice(start + 1, end)
+        code = encoding.codes[key.kernel, key.expand]
+        for index, resolution in enumerate(resolutions):
+            blocks[index, slots, code] = cost(resolution, key)
+    return CostTable(resolutions, fixed, blocks, space.family)
 
 
 _FIXED: tuple[Position, ...] = ("stem", "first", "head")
-_SLOT_START = (np.arange(NUM_SLOTS) * NUM_CODES).astype(np.intp)

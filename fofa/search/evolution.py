@@ -16,7 +16,7 @@ architectures of each resolution end it (`fofa.search.local_search`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,9 +36,8 @@ from fofa.search.problem import (
     cheapest_within,
     within_limits,
 )
-from fofa.space.encoding import ABSENT, NUM_CHOICES, NUM_SLOTS, Population
-from fofa.space.network import MAX_DEPTH
-from fofa.space.subnet import DEPTHS, NUM_STAGES
+from fofa.space import MOBILENETV3, Family
+from fofa.space.encoding import ABSENT, Encoding, Population, encoding_of
 
 FRONT_POINTS = 12
 """Limits at which the Pareto front is searched."""
@@ -104,12 +103,11 @@ def search_elastic(
         rng = np.random.default_rng(problem.seed)
         found = evolve(predictor.predict, within, resolutions, rng)
         considered += found.evaluated
-        codes, index = found.best.codes, found.best.resolution_index
         return Choice(
             architecture=found.best.architecture(0),
             top1=100 * found.score,
             macs=round(float(macs.of(found.best)[0])),
-            timed_as=tuple(Population(codes, index, at).architecture(0) for at in timed),
+            timed_as=tuple(replace(found.best, resolutions=at).architecture(0) for at in timed),
             latencies_ms=tuple(float(c.costs.of(found.best)[0]) for c in latencies),
         )
 
@@ -165,12 +163,17 @@ def evolve(
     return Found(finish.best, finish.score, len(seen) + finish.evaluated)
 
 
-def random_population(num: int, resolutions: Sequence[int], rng: np.random.Generator) -> Population:
+def random_population(
+    num: int,
+    resolutions: Sequence[int],
+    rng: np.random.Generator,
+    family: Family = MOBILENETV3,
+) -> Population:
     """`num` architectures with every elastic choice drawn uniformly."""
-    codes = rng.integers(NUM_CHOICES, size=(num, NUM_SLOTS), dtype=np.uint8)
-    depths = rng.choice(DEPTHS, size=(num, NUM_STAGES))
+    encoding = encoding_of(family)
+    codes, depths = encoding.draw_codes(rng, num), encoding.draw_depths(rng, num)
     index = rng.integers(len(resolutions), size=num)
-    return Population(_cut(codes, depths), index, tuple(resolutions))
+    return Population(encoding.cut(codes, depths), index, tuple(resolutions), family)
 
 
 def best_of_each_resolution(population: Population, scores: np.ndarray, num: int) -> np.ndarray:
@@ -210,15 +213,15 @@ def _first_generation(
         cheapest: one architecture within the limits for each resolution that has any.
     """
     base = cheapest[rng.integers(len(cheapest), size=num)]
-    codes = random_population(num, base.resolutions, rng).codes
+    codes = random_population(num, base.resolutions, rng, base.family).codes
     for step in range(_APPROACH_STEPS + 1):
-        drawn = Population(codes, base.resolution_index, base.resolutions)
+        drawn = base.replaced(codes, base.resolution_index)
         outside = ~within_limits(drawn, constraints)
         if not outside.any():
             break
-        mixed = _mix(codes, base.codes, step / _APPROACH_STEPS, rng)
+        mixed = _mix(base.encoding, codes, base.codes, step / _APPROACH_STEPS, rng)
         codes = np.where(outside[:, None], mixed, codes)
-    return Population(codes, base.resolution_index, base.resolutions)
+    return base.replaced(codes, base.resolution_index)
 
 
 def _children(parents: Population, rng: np.random.Generator, config: EvolutionConfig) -> Population:
@@ -236,51 +239,46 @@ def _children(parents: Population, rng: np.random.Generator, config: EvolutionCo
 
 def _mutate(parents: Population, rng: np.random.Generator, probability: float) -> Population:
     """Each block, depth and resolution redrawn with this probability."""
-    num = len(parents)
-    drawn = rng.integers(NUM_CHOICES, size=parents.codes.shape, dtype=np.uint8)
+    num, encoding = len(parents), parents.encoding
+    drawn = encoding.draw_codes(rng, num)
     redrawn = rng.random(parents.codes.shape) < probability
     codes = np.where(redrawn | (parents.codes == ABSENT), drawn, parents.codes)
     depths = np.where(
-        rng.random((num, NUM_STAGES)) < probability,
-        rng.choice(DEPTHS, size=(num, NUM_STAGES)),
-        _depths(parents.codes),
+        rng.random((num, encoding.num_stages)) < probability,
+        encoding.draw_depths(rng, num),
+        encoding.depths_of(parents.codes),
     )
     index = np.where(
         rng.random(num) < probability,
         rng.integers(len(parents.resolutions), size=num),
         parents.resolution_index,
     )
-    return Population(_cut(codes, depths), index, parents.resolutions)
+    return parents.replaced(encoding.cut(codes, depths), index)
 
 
 def _cross(one: Population, other: Population, rng: np.random.Generator) -> Population:
     """Each block, depth and resolution from either parent with equal probability."""
     index = np.where(rng.random(len(one)) < 0.5, other.resolution_index, one.resolution_index)
-    return Population(_mix(one.codes, other.codes, 0.5, rng), index, one.resolutions)
+    return one.replaced(_mix(one.encoding, one.codes, other.codes, 0.5, rng), index)
 
 
 def _mix(
-    one: np.ndarray, other: np.ndarray, probability: float, rng: np.random.Generator
+    encoding: Encoding,
+    one: np.ndarray,
+    other: np.ndarray,
+    probability: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Codes whose blocks and depths come from `other` with this probability, else from `one`."""
     codes = np.where(rng.random(one.shape) < probability, other, one)
     # A block that its parent lacks comes from the parent that has it; the depth decides below.
     codes = np.where(codes == ABSENT, np.where(one == ABSENT, other, one), codes)
     depths = np.where(
-        rng.random((len(one), NUM_STAGES)) < probability, _depths(other), _depths(one)
+        rng.random((len(one), encoding.num_stages)) < probability,
+        encoding.depths_of(other),
+        encoding.depths_of(one),
     )
-    return _cut(codes, depths)
-
-
-def _depths(codes: np.ndarray) -> np.ndarray:
-    """Depth of each stage, intp (N, 5)."""
-    return (codes != ABSENT).reshape(-1, NUM_STAGES, MAX_DEPTH).sum(axis=2)
-
-
-def _cut(codes: np.ndarray, depths: np.ndarray) -> np.ndarray:
-    """`codes` with the slots beyond each stage's depth left out."""
-    present = np.arange(MAX_DEPTH) < depths[:, :, None]
-    return np.where(present.reshape(codes.shape), codes, np.uint8(ABSENT))
+    return encoding.cut(codes, depths)
 
 
 def _new_ones(population: Population, seen: np.ndarray) -> Population:
@@ -292,10 +290,9 @@ def _new_ones(population: Population, seen: np.ndarray) -> Population:
 
 
 def _join(first: Population, second: Population) -> Population:
-    return Population(
+    return first.replaced(
         np.concatenate((first.codes, second.codes)),
         np.concatenate((first.resolution_index, second.resolution_index)),
-        first.resolutions,
     )
 
 

@@ -1,8 +1,8 @@
 """Pairing latency with accuracy: architectures with both numbers.
 
-This is the one place that decides what may be paired. Tables of another space, width or set of
-resolutions are refused, naming both sides. Two exceptions, each announced in `notes`, which every
-output repeats: a published table (the Note10's is of width 1.2 and starts at 160 px), and an
+This is the one place that decides what may be paired. Tables of another family, space, width or
+set of resolutions are refused, naming both sides. Two exceptions, each announced in `notes`, which
+every output repeats: a published table (the Note10's is of width 1.2 and starts at 160 px), and an
 accuracy that declares itself a stand-in for larger images (`ProxyRecord`).
 """
 
@@ -90,7 +90,7 @@ def pair(
         UserError: if the two tables may not be paired, naming both sides.
     """
     sides = _sides(lut, f"accuracy table of {accuracy.recipe}")
-    notes = _check_width(lut, accuracy.space, sides)
+    notes = _check_network(lut, accuracy.space, sides)
     # Of an elastic supernet, a compound table can time the compound architectures only.
     elastic = lut.space.kind == "compound" and accuracy.space.kind == "elastic"
     if elastic and not all(row.architecture.subnet.is_compound for row in accuracy.architectures):
@@ -106,7 +106,8 @@ def pair(
             f"latency is known at {lut.space.resolutions}"
         )
     pairing = Pairing(shared, scale, (*notes, *scale_notes))
-    return _timed(rows, encode(rows.architectures, shared), lut, pairing, accuracy.space.kind)
+    population = encode(rows.architectures, shared, accuracy.space.family)
+    return _timed(rows, population, lut, pairing, accuracy.space.kind)
 
 
 def measured(accuracy: AccuracyTable, *, resolutions: Sequence[int] | None = None) -> Candidates:
@@ -143,7 +144,7 @@ def pair_predictor(
     if lut is None:
         return Pairing(tuple(chosen), 1, ())
     sides = _sides(lut, f"predictor of {record.recipe}")
-    notes = _check_width(lut, record.space, sides)
+    notes = _check_network(lut, record.space, sides)
     timed, scale = set(lut.space.resolutions), 1
     if record.proxy is not None and not timed & set(known):
         scale = record.proxy.resolution_scale
@@ -178,11 +179,12 @@ def predict_compound(lut: Lut | None, predictor: Predictor, pairing: Pairing) ->
     Raises:
         UserError: if the table lacks a block.
     """
-    population = compound_population(pairing.resolutions)
+    family = predictor.record.space.family
+    population = compound_population(pairing.resolutions, family)
     architectures = tuple(
         architecture
         for resolution in pairing.resolutions
-        for architecture in compound_architectures(resolution)
+        for architecture in compound_architectures(resolution, family)
     )
     costs = macs_costs(network_config(predictor), pairing.resolutions, kind="compound")
     rows = Candidates(
@@ -197,9 +199,13 @@ def predict_compound(lut: Lut | None, predictor: Predictor, pairing: Pairing) ->
 
 
 def network_config(predictor: Predictor) -> NetworkConfig:
-    """Width and classes of the networks whose accuracy is predicted."""
+    """Family, width and classes of the networks whose accuracy is predicted."""
     record = predictor.record
-    return NetworkConfig(width_mult=record.space.width_mult, num_classes=record.num_classes)
+    return NetworkConfig(
+        family=record.space.family,
+        width_mult=record.space.width_mult,
+        num_classes=record.num_classes,
+    )
 
 
 def _timed(
@@ -236,9 +242,11 @@ def _wanted(resolutions: Sequence[int] | None, known: Sequence[int], where: str)
     return wanted
 
 
-def _check_width(lut: Lut, space: SpaceRecord, sides: str) -> list[str]:
-    """Refuse another width, unless the table is published; notes on what is let pass."""
+def _check_network(lut: Lut, space: SpaceRecord, sides: str) -> list[str]:
+    """Refuse another family, and another width, unless the table is published; notes on that."""
     table, notes = lut.space, []
+    if table.family != space.family:
+        raise UserError(f"{sides} do not fit: family {table.family} and family {space.family}")
     if table.width_mult != space.width_mult:
         if lut.method != "published":
             raise UserError(

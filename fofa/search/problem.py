@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from fofa.latency import Lut
 from fofa.predictor.model import Predictor
 from fofa.search.costs import CostTable, affordable, amount, unattainable
 from fofa.space import Architecture, SpaceKind
-from fofa.space.encoding import ABSENT, NUM_SLOTS, Population
+from fofa.space.encoding import ABSENT, Population
 
 Margin = Literal["none", "noise"]
 Score = Callable[[Population], np.ndarray]
@@ -197,7 +197,7 @@ def cheapest_within(constraints: Sequence[Constraint], resolutions: Sequence[int
         costs = constraint.costs.of(cheapest)
         if not affordable(costs, constraint.limit).any():
             best = int(np.argmin(costs))
-            name = Population(cheapest.codes, cheapest.resolution_index, tuple(resolutions))
+            name = replace(cheapest, resolutions=tuple(resolutions))
             raise UserError(
                 unattainable(
                     constraint.limit,
@@ -223,7 +223,8 @@ def _cheapest_together(
     by how far a limit is overrun (the multiplicative form of Lagrangian relaxation).
     """
     weights = np.ones((len(constraints), len(resolutions)))
-    codes = np.full((len(resolutions), NUM_SLOTS), ABSENT, dtype=np.uint8)
+    family, num_slots = constraints[0].costs.family, constraints[0].costs.blocks.shape[1]
+    codes = np.full((len(resolutions), num_slots), ABSENT, dtype=np.uint8)
     found = np.zeros(len(resolutions), dtype=bool)
     for step in range(WEIGHT_STEPS if len(constraints) > 1 else 1):
         shares = [w / c.limit for w, c in zip(weights, constraints, strict=True)]
@@ -237,6 +238,7 @@ def _cheapest_together(
                 ],
                 axis=0,
             ),
+            family=family,
         )
         cheapest = mixed.cheapest()
         new = within_limits(cheapest, constraints) & ~found
@@ -247,4 +249,4 @@ def _cheapest_together(
         # Ever smaller changes, so that weights settle between two architectures.
         weights *= (overrun / overrun.mean(axis=0)) ** (1 / (1 + step / 4))
     rows = np.flatnonzero(found)
-    return Population(codes[rows], rows, resolutions)
+    return Population(codes[rows], rows, resolutions, family)

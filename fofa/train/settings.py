@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from fofa.errors import UserError
+from fofa.families import WithFamily
 from fofa.files import FileModel
 
 SETTINGS_NAME = "settings.json"
@@ -16,7 +17,7 @@ SETTINGS_NAME = "settings.json"
 Precision = Literal["fp32", "bf16"]
 
 
-class TrainSettings(FileModel):
+class TrainSettings(WithFamily, FileModel):
     """Everything that the final weights depend on (schema `fofa.training/1`).
 
     A run is resumed with the same settings only. `batch_size` counts one process's images,

@@ -22,6 +22,7 @@ from fofa.progress import Progress, duration
 from fofa.recipes import Recipe
 from fofa.runs import RECORD_NAME, WEIGHTS_NAME, RunRecord
 from fofa.seeds import mix
+from fofa.space import Family
 from fofa.space.network import stage_sizes
 from fofa.supernet.channel_sorting import sort_channels
 from fofa.supernet.network import PlainNetwork
@@ -88,9 +89,12 @@ class Trainer:
             steps_per_epoch=self.order.steps_per_epoch,
             global_batch=self.order.global_batch,
             epoch_scale=settings.epoch_scale,
+            family=settings.family,
         )
         self._config = recipe.supernet_config(
-            width_mult=settings.width_mult, num_classes=len(data.class_names)
+            family=settings.family,
+            width_mult=settings.width_mult,
+            num_classes=len(data.class_names),
         )
         supernet = fresh_supernet(
             self._config, settings.seed, zero_init_residual=settings.zero_init_residual
@@ -142,7 +146,7 @@ class Trainer:
         done = self.plan.work(0, first)
         progress.stage("training", done + self.plan.work_left(first), done)
         for step, (images, labels) in zip(steps, batches, strict=True):
-            _check_enough(images, step)
+            _check_enough(images, step, self.settings.family)
             phase = self.plan.phase_at(step)
             if step == phase.first_step:
                 self._enter(phase)
@@ -204,13 +208,14 @@ class Trainer:
         if index and self.plan.phases[index - 1].phase.becomes_teacher:
             self._teacher = _placed(self._extract_teacher(), self.processes.device)
         if plan.phase.sort_channels:
-            sort_channels(self.supernet, self.recipe.trained_expands(plan.phase))
+            trained = self.recipe.trained_expands(plan.phase, self.settings.family)
+            sort_channels(self.supernet, trained)
         if plan.phase.fresh_optimizer:
             self._optimizer = make_optimizer(self.supernet)
 
     def _extract_teacher(self) -> PlainNetwork:
         """The largest subnet as it is now, without dropout, as OFA's and CompOFA's teachers are."""
-        teacher = self.supernet.extract(self.recipe.largest)
+        teacher = self.supernet.extract(self.supernet.largest)
         teacher.head.dropout.p = 0.0
         return teacher
 
@@ -319,14 +324,14 @@ class Trainer:
         }
 
 
-def _check_enough(images: Tensor, step: int) -> None:
+def _check_enough(images: Tensor, step: int, family: Family) -> None:
     """Refuse a batch whose last feature map is a single value, which has no variance.
 
     Raises:
         UserError: saying what to change.
     """
     resolution = images.shape[-1]
-    if len(images) == 1 and stage_sizes(resolution)[-1] == 1:
+    if len(images) == 1 and stage_sizes(resolution, family)[-1] == 1:
         raise UserError(
             f"step {step} has one image of {resolution} px, too little for batch normalisation; "
             "take a larger --batch-size (or mend the images that cannot be read)"

@@ -14,7 +14,8 @@ from waiting import PATIENCE_SECONDS
 
 from fofa.accuracy import ProxyRecord, SpaceRecord
 from fofa.latency import Lut, Validation
-from fofa.predictor.model import BLOCK_FEATURES, Predictor, PredictorRecord
+from fofa.predictor.model import Predictor, PredictorRecord, num_block_features
+from fofa.space import MOBILENETV3
 
 COMMAND = [sys.executable, "-m", "fofa.commands.search"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "150"}
@@ -67,7 +68,9 @@ def files(make_lut, make_accuracy, tmp_path) -> Path:
     make_accuracy().write(tmp_path / "accuracy.json")
     rng = np.random.default_rng(0)
     space = SpaceRecord(kind="elastic", width_mult=1.0, resolutions=[128, 160])
-    weights = (0.01 * rng.standard_normal((BLOCK_FEATURES + 2, 1))).astype(np.float32)
+    weights = (0.01 * rng.standard_normal((num_block_features(MOBILENETV3) + 2, 1))).astype(
+        np.float32
+    )
     Predictor(
         PredictorRecord(recipe="ofa", dataset="made-up", space=space),
         (weights,),
