@@ -19,19 +19,27 @@ from bench.gate.summary import (
     markdown_summary,
     verdict,
 )
-from bench.reports.build import FIGURES, TABLES, build, parse_choice
+from bench.reports.build import FIGURES, TABLES, WantedMatrix, build, parse_choice
 from bench.reports.formats import show
-from bench.tables.captions import one_line
 from bench.tables.collect import Collection, collect
 from bench.tables.devices import WantedLimits, parse_limits
-from fofa.commands.cli import make_app, run_app, stderr_console, stdout_console
+from bench.tables.rows import parse_compare
+from fofa.commands.cli import (
+    EXIT_CODES,
+    make_app,
+    run_app,
+    say,
+    say_to_ci,
+    stderr_console,
+    stdout_console,
+)
 from fofa.errors import UserError
 from fofa.files import write_text
 
 app = make_app("Regenerate the paper's tables and figures, or check results against a baseline.")
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def bench(
     tables: Annotated[
         str,
@@ -43,9 +51,36 @@ def bench(
     figures: Annotated[
         str,
         typer.Option(
-            help="Figures to make: some of 1,4, or none. Pareto fronts come with each table."
+            help="Figures to make: some of 1, 4 and cost (accuracy against training cost, with the "
+            "cost ratios at equal accuracy), or none. Pareto fronts come with each table."
         ),
     ] = ",".join(FIGURES),
+    compare_: Annotated[
+        str | None,
+        typer.Option(
+            "--compare",
+            help="Compare recipes at an equal training budget (budget) or at equal shares of their "
+            "epochs (epochs). By default budget where accuracy tables have one.",
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="Training budget in hours to compare at; by default the largest common one."
+        ),
+    ] = None,
+    devices: Annotated[
+        bool,
+        typer.Option(
+            "--devices",
+            help="Make the matrix of all latency tables, too: how often the best network changes, "
+            "and what one chosen for another device costs.",
+        ),
+    ] = False,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="With --devices: whose accuracy; by default the most accurate one's."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("reports"),
     accuracy: Annotated[
         list[Path] | None,
@@ -124,6 +159,9 @@ def bench(
     limits = parse_limits(constraints)
     wanted_tables = parse_choice(tables, TABLES, "tables")
     wanted_figures = parse_choice(figures, FIGURES, "figures")
+    rows = parse_compare(compare_, budget)
+    if recipe is not None and not devices:
+        raise UserError("--recipe goes with --devices")
     if check is not None and update_baseline is not None:
         raise UserError("--check and --update-baseline exclude each other: check first")
     if check is None and (summary is not None or junit is not None):
@@ -138,7 +176,14 @@ def bench(
     if update_baseline is not None:
         _update(update_baseline, collection, limits, Tolerance().model_copy(update=tolerance))
         return
-    report = build(collection, tables=wanted_tables, figures=wanted_figures, limits=limits)
+    report = build(
+        collection,
+        tables=wanted_tables,
+        figures=wanted_figures,
+        limits=limits,
+        rows=rows,
+        matrix=WantedMatrix(recipe) if devices else None,
+    )
     from bench.reports.pages import write_report
 
     page = write_report(report, out)
@@ -146,7 +191,7 @@ def bench(
     for table in report.tables:
         show(table, console)
     _note(report.notes)
-    console.print(f"report: {page}", markup=False, soft_wrap=True)
+    console.print(f"report: {page}", soft_wrap=True)
 
 
 def _check(
@@ -165,13 +210,13 @@ def _check(
     if junit is not None:
         write_text(junit, junit_xml(comparisons))
     for line in complaints(comparisons):
-        print(line)
+        say(line)
     if (rises := allowances(comparisons)) is not None:
-        print(rises)
-    print(verdict(comparisons))
+        say(rises)
+    say(verdict(comparisons))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in github_annotations(comparisons):
-            print(line)
+            say_to_ci(line)
     return exit_code(comparisons)
 
 
@@ -182,13 +227,13 @@ def _update(path: Path, collection: Collection, limits: WantedLimits, tolerance:
     _note(notes)
     devices = ", ".join(dict.fromkeys(entry.lut.device for entry in baseline.results))
     count = sum(len(entry.limits) for entry in baseline.results)
-    print(one_line(f"baseline: {path}: {count} limits on {devices}"))
+    say(f"baseline: {path}: {count} limits on {devices}")
 
 
 def _note(notes: Iterable[str]) -> None:
     warnings = stderr_console()
     for note in dict.fromkeys(notes):
-        warnings.print(one_line(f"note: {note}"), style="yellow", markup=False, soft_wrap=True)
+        warnings.print(f"note: {note}", style="yellow", soft_wrap=True)
 
 
 def main() -> None:

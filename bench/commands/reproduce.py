@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.commands import GOES_ON
+from fofa.commands.cli import EXIT_CODES, make_app, run_app, stderr_console
 
 app = make_app("Train and evaluate every recipe, and write the accuracy tables and the report.")
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def reproduce(
     context: typer.Context,
     preset: Annotated[
@@ -95,7 +96,7 @@ def reproduce(
 
 def main() -> None:
     """The program `fofa-reproduce`."""
-    run_app(app, "fofa-reproduce")
+    run_app(app, "fofa-reproduce", hint=GOES_ON)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from matplotlib.axes import Axes
+import numpy as np
 
-from bench.figures.style import INK, PAPER, Figure, canvas, drawn_label, finish, recipe_colour
+from bench.figures.style import (
+    INK,
+    PAPER,
+    Figure,
+    canvas,
+    drawn_label,
+    finish,
+    legend_above,
+    recipe_colour,
+    recipe_marker,
+)
 from bench.tables import captions, paper
-from bench.tables.collect import AccuracySource, Setting, SettingResults
+from bench.tables.collect import AccuracySource, SettingResults
 from bench.tables.devices import PairedDevice
-from fofa.accuracy import AccuracyTable, ArchitectureAccuracy
 from fofa.recipes import RECIPES, Phase
 from fofa.search.exact import pareto_front
 from fofa.search.pairing import Candidates
@@ -67,7 +77,7 @@ def schedules_figure(name: str) -> Figure:
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("epochs")
-        axes.legend(loc="lower right", fontsize=8, ncols=2)
+        legend_above(drawn, axes)
         return finish(
             drawn,
             name,
@@ -91,115 +101,175 @@ def _phase_kind(phase: Phase) -> str:
     return re.sub(r"-[0-9]+$", "", phase.name)
 
 
+@dataclass(frozen=True, slots=True)
+class SubnetMeans:
+    """Subnets at one resolution, by rising multiply-adds: [subnets] each, means over seeds."""
+
+    names: tuple[str, ...]
+    macs: np.ndarray
+    top1: np.ndarray
+    seeds: int
+
+    @classmethod
+    def of(cls, sources: Sequence[AccuracySource], resolution: int) -> SubnetMeans:
+        """Of the supernets of one recipe; of what all of them measured."""
+        tables = [{row.name: row for row in source.table.architectures} for source in sources]
+        shared = [
+            row
+            for row in sources[0].table.architectures
+            if row.architecture.resolution == resolution and all(row.name in t for t in tables)
+        ]
+        shared.sort(key=lambda row: (row.macs, row.name))
+        return cls(
+            tuple(row.name for row in shared),
+            np.array([row.macs for row in shared], dtype=np.float64),
+            np.array([[table[row.name].top1 for table in tables] for row in shared]).mean(axis=1)
+            if shared
+            else np.zeros(0),
+            len(sources),
+        )
+
+    def trend(self) -> tuple[float, float, float] | None:
+        """Slope (points per multiply-add) and intercept of least squares, and correlation.
+
+        None where size or accuracy is the same in all.
+        """
+        if len(self.names) < 3 or self.macs.std() == 0 or self.top1.std() == 0:
+            return None
+        slope, intercept = np.polyfit(self.macs, self.top1, 1)
+        correlation = np.corrcoef(self.macs, self.top1)[0, 1]
+        return float(slope), float(intercept), float(correlation)
+
+
 def tradeoff_figure(name: str, results: SettingResults) -> Figure | None:
     """Figure 4: multiply-adds and top-1 of the 243 subnets of CompOFA and of fOFA with n=4.
 
-    Drawn at the setting's largest resolution, of the first seed of each recipe. None if neither
+    Drawn at the setting's largest resolution, means over the seeds of each recipe. None if neither
     recipe has an accuracy table; with one of them, the caption names the other.
     """
-    setting, groups = results.setting, results.by_recipe
-    present = {recipe: groups[recipe][0] for recipe in TRADEOFF_RECIPES if recipe in groups}
+    setting, resolution = results.setting, max(results.setting.resolutions)
+    present = {
+        recipe: SubnetMeans.of(results.by_recipe[recipe], resolution)
+        for recipe in TRADEOFF_RECIPES
+        if recipe in results.by_recipe
+    }
     if not present:
         return None
-    resolution = max(setting.resolutions)
     title = f"Figure 4: multiply-adds and accuracy of the compound subnets at {resolution} px"
     with canvas() as (drawn, axes):
-        for recipe, source in present.items():
-            rows = _rows(source.table, resolution)
+        for recipe, means in present.items():
+            colour = recipe_colour(recipe, TRADEOFF_RECIPES)
             axes.scatter(
-                [row.macs / 1e6 for row in rows],
-                [row.top1 for row in rows],
+                means.macs / 1e6,
+                means.top1,
                 s=14,
-                alpha=0.75,
+                alpha=0.6,
                 linewidths=0,
-                color=recipe_colour(recipe, TRADEOFF_RECIPES),
+                color=colour,
+                marker=recipe_marker(recipe, TRADEOFF_RECIPES),
                 label=drawn_label(paper.label(recipe)),
             )
+            if (trend := means.trend()) is not None:
+                ends = means.macs[[0, -1]]
+                axes.plot(ends / 1e6, trend[0] * ends + trend[1], color=colour, linewidth=2)
         axes.set_xlabel(f"multiply-adds at {resolution} px (millions)")
         axes.set_ylabel(f"top-1 on {drawn_label(setting.dataset)} (%)")
-        axes.legend(loc="lower right")
-        return finish(drawn, name, title, _tradeoff_caption(setting, present, resolution))
+        legend_above(drawn, axes)
+        return finish(drawn, name, title, _tradeoff_caption(results, present))
 
 
-def _rows(table: AccuracyTable, resolution: int) -> list[ArchitectureAccuracy]:
-    return [row for row in table.architectures if row.architecture.resolution == resolution]
-
-
-def _tradeoff_caption(
-    setting: Setting, present: dict[str, AccuracySource], resolution: int
-) -> list[str]:
-    sentences = [
-        f"{paper.label(recipe)}: {len(_rows(source.table, resolution))} subnets, "
-        f"{_smallest(source.table, resolution)}seed {source.table.training.seed}."
-        for recipe, source in present.items()
-    ]
+def _tradeoff_caption(results: SettingResults, present: dict[str, SubnetMeans]) -> list[str]:
+    sentences = []
+    for recipe, means in present.items():
+        seeds = f"mean of {means.seeds} seeds" if means.seeds > 1 else "one seed"
+        smallest = (
+            f", the smallest ({means.names[0]}) at {means.top1[0]:.2f}%" if means.names else ""
+        )
+        trend = means.trend()
+        correlation = "" if trend is None else f"; correlation of size and top-1 {trend[2]:.2f}"
+        sentences.append(
+            f"{paper.label(recipe)}: {len(means.names)} subnets, {seeds}{smallest}{correlation}."
+        )
     sentences += [
         f"{paper.label(recipe)} is missing: it has no accuracy table."
         for recipe in TRADEOFF_RECIPES
         if recipe not in present
     ]
-    sentences.append(captions.accuracy_sentence(setting, list(present.values())))
-    sentences.append(
-        "In the paper the smallest subnet gains 0.9 points with fOFA, the mean 0.1 points."
-    )
-    return sentences
-
-
-def _smallest(table: AccuracyTable, resolution: int) -> str:
-    rows = _rows(table, resolution)
-    if not rows:
-        return ""
-    row = min(rows, key=lambda entry: (entry.macs, entry.name))
-    return f"the smallest ({row.name}) at {row.top1:.2f}%, "
+    sources = [source for recipe in present for source in results.of_recipe(recipe)]
+    return [
+        *sentences,
+        "Lines: least squares.",
+        captions.accuracy_sentence(results.setting, sources),
+        "In the paper the smallest subnet gains 0.9 points with fOFA, the mean 0.1 points.",
+    ]
 
 
 def pareto_figure(name: str, results: SettingResults, device: PairedDevice) -> Figure:
-    """What accuracy a latency buys: the Pareto front of the first seed of each recipe."""
-    firsts: dict[str, AccuracySource] = {}
-    for source in results.sources:
-        if source.anchor in device.candidates:
-            firsts.setdefault(source.table.recipe, source)
+    """What accuracy a latency buys: the best within it, as the mean over the seeds of a recipe.
+
+    At a limit of the device's table, the lines stand at the table's numbers.
+    """
+    groups = {
+        recipe: found
+        for recipe, sources in results.by_recipe.items()
+        if (found := [source for source in sources if source.anchor in device.candidates])
+    }
     title = f"Pareto fronts on {device.title}"
-    with canvas() as (drawn, axes):
-        for recipe, source in firsts.items():
-            _draw_front(
-                axes,
-                device.candidates[source.anchor],
-                recipe_colour(recipe, list(firsts)),
-                drawn_label(paper.label(recipe)),
+    with canvas(height=4.6) as (drawn, axes):
+        for recipe, sources in groups.items():
+            latency_ms, top1 = best_by_latency([device.candidates[s.anchor] for s in sources])
+            axes.plot(
+                latency_ms,
+                top1,
+                drawstyle="steps-post",
+                marker=recipe_marker(recipe, list(groups)),
+                markersize=3.5,
+                linewidth=1.4,
+                color=recipe_colour(recipe, list(groups)),
+                label=drawn_label(paper.label(recipe)),
             )
         for limit in device.limits.values_ms:
             axes.axvline(limit, color=INK, linewidth=0.8, linestyle=":", zorder=1)
         axes.set_xlabel(f"latency of a batch of {device.source.lut.protocol.batch_size} (ms)")
         axes.set_ylabel(f"top-1 on {drawn_label(results.setting.dataset)} (%)")
-        axes.legend(loc="lower right")
-        return finish(
-            drawn, name, title, _pareto_caption(results.setting, list(firsts.values()), device)
-        )
+        legend_above(drawn, axes)
+        return finish(drawn, name, title, _pareto_caption(results, groups, device))
 
 
-def _draw_front(axes: Axes, candidates: Candidates, colour: str, label: str) -> None:
-    rows = pareto_front(candidates.top1, candidates.latency_ms, candidates.architectures)
-    axes.plot(
-        candidates.latency_ms[rows],
-        candidates.top1[rows],
-        drawstyle="steps-post",
-        marker="o",
-        markersize=3,
-        linewidth=1.4,
-        color=colour,
-        label=label,
+def best_by_latency(seeds: Sequence[Candidates]) -> tuple[np.ndarray, np.ndarray]:
+    """Where the mean over seeds of the best top-1 within a latency rises, and what it is there.
+
+    Returns:
+        Latencies (ms), ascending, from where every seed has a network, and means (percent).
+    """
+    fronts = []
+    for candidates in seeds:
+        rows = pareto_front(candidates.top1, candidates.latency_ms, candidates.architectures)
+        fronts.append((candidates.latency_ms[rows], candidates.top1[rows]))
+    begin = max(latency_ms[0] for latency_ms, _ in fronts)
+    steps = np.unique(np.concatenate([latency_ms for latency_ms, _ in fronts]))
+    steps = steps[steps >= begin]
+    means = np.mean(
+        [top1[np.searchsorted(latency_ms, steps, side="right") - 1] for latency_ms, top1 in fronts],
+        axis=0,
     )
+    rises = np.concatenate(([True], np.diff(means) > 0))
+    return steps[rises], means[rises]
 
 
 def _pareto_caption(
-    setting: Setting, sources: Sequence[AccuracySource], device: PairedDevice
+    results: SettingResults, groups: dict[str, list[AccuracySource]], device: PairedDevice
 ) -> list[str]:
-    seeds = ", ".join(f"{s.table.recipe} {s.table.training.seed}" for s in sources)
+    seeds = ", ".join(
+        f"{paper.label(recipe)} {', '.join(str(source.table.training.seed) for source in sources)}"
+        for recipe, sources in groups.items()
+    )
     return [
-        f"Architectures that no other of the same supernet beats. Dotted: the limits of the table. "
-        f"Seeds: {seeds}.",
+        "The best top-1 of any architecture within a latency, the mean over seeds where there are "
+        f"several. Dotted: the limits of the table. Seeds: {seeds}.",
         *captions.latency_sentences(device.source),
         *device.notes,
-        captions.accuracy_sentence(setting, sources),
+        captions.accuracy_sentence(
+            results.setting, [source for sources in groups.values() for source in sources]
+        ),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from bench.tables import captions
 
 INK = "#24292e"
 GRID = "#d9dee3"
@@ -33,12 +33,18 @@ RECIPE_COLOURS = {
     "fofa-n4": "#2b7de0",
     "fofa-n4-300": "#12a5b8",
     "sandwich": "#d6408f",
+    "naive": "#a8763e",
 }
 """Orange and blue as in the paper's Figure 4; all readable on white and on near-black."""
-FURTHER_COLOURS = ("#a8763e", "#7d8590", "#b5a316", "#e5534b")
+FURTHER_COLOURS = ("#e5534b", "#7d8590", "#b5a316", "#5c6bc0")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+"""Beside the colours, for those who do not see them or print in grey."""
 
 MAX_LABEL = 40
 """Characters of a name in a drawing; a longer one would leave no room for the axes."""
+
+LEGEND_CHARACTERS = 90
+"""Of a legend's row in a drawing of the usual width."""
 
 SETTINGS: dict[Any, Any] = {
     "axes.edgecolor": INK,
@@ -77,7 +83,7 @@ class Figure:
 
     def inline(self) -> str:
         """The SVG for an HTML page: as wide as its place, colours from the page, own ids."""
-        title = html.escape(captions.one_line(self.title))
+        title = html.escape(one_line(self.title))
         svg = self.svg[self.svg.index("<svg") :]
         svg = re.sub(r' width="[^"]*pt"', ' width="100%"', svg, count=1)
         svg = re.sub(r' height="[^"]*pt"', "", svg, count=1)
@@ -112,11 +118,27 @@ def drawn_label(text: str) -> str:
     The caption and the tables beside the figure have it whole.
     """
     font = get_font(findfont(FontProperties(family=[SETTINGS["font.family"]])))
-    line = captions.one_line(text)
+    line = one_line(text)
     shown = "".join(c if font.get_char_index(ord(c)) else "\ufffd" for c in line)
     shown = shown if len(shown) <= MAX_LABEL else f"{shown[: MAX_LABEL - 1]}…"
     # A legend leaves out what begins with an underscore.
     return f" {shown}" if shown.startswith("_") else shown
+
+
+def legend_above(drawn: Canvas, axes: Axes) -> None:
+    """A legend over the axes, where it hides nothing that is drawn."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
+    fitting = min(4, max(1, LEGEND_CHARACTERS // (max(map(len, labels)) + 6)))
+    rows = math.ceil(len(labels) / fitting)
+    columns = math.ceil(len(labels) / rows)
+    drawn.legend(handles, labels, loc="outside upper center", ncols=columns, fontsize=9)
+
+
+def recipe_marker(recipe: str, recipes: Sequence[str]) -> str:
+    """The marker of `recipe` among those of a figure."""
+    return MARKERS[list(recipes).index(recipe) % len(MARKERS)]
 
 
 def recipe_colour(recipe: str, recipes: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from bench.tables.collect import (
     require_accuracy,
 )
 from bench.tables.devices import WantedLimits, pair_device
+from bench.tables.rows import for_limits
 from fofa.accuracy import AccuracyTable, Fraction, NonNegative, Positive
 from fofa.errors import UserError
 from fofa.files import FileModel
@@ -158,7 +159,7 @@ def make_baseline(
         if reason is not None:
             notes.append(f"{source.path}: left out, the measurement was unstable: {reason}")
             continue
-        for setting_results in collection.results:
+        for setting_results in for_limits(collection.results):
             found, faults = _entries(source, setting_results, wanted)
             entries += found
             notes += faults

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from bench.gate.compare import LimitComparison, Status
 from bench.reports.formats import escape_markdown
-from bench.tables.captions import one_line
+from fofa.plain_text import one_line
 
 MARKS = {Status.HELD: "✅", Status.REGRESSED: "❌", Status.INCOMPARABLE: "⚠️"}
 MAX_ANNOTATIONS = 10

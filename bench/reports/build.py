@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.tables import paper
+from bench.tables.captions import sizes_text
 from bench.tables.collect import (
     Collection,
     LutSource,
@@ -17,9 +18,13 @@ from bench.tables.collect import (
     slug,
 )
 from bench.tables.cost import cost_table
+from bench.tables.cost_curve import cost_curves, ratio_table
 from bench.tables.devices import PairedDevice, WantedLimits, pair_device
+from bench.tables.equal_budget import equal_budget_table
 from bench.tables.latency import latency_table
 from bench.tables.model import Table
+from bench.tables.rows import WantedRows, for_limits, for_means
+from bench.tables.transfer import transfer_matrix, transfer_table
 from fofa.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,9 +33,13 @@ if TYPE_CHECKING:
 COST_TABLE = "2"
 OTHER_TABLES = "other"
 TABLES = (COST_TABLE, "3", "4", "5", OTHER_TABLES)
-FIGURES = ("1", "4")
+COST_FIGURE = "cost"
+FIGURES = ("1", "4", COST_FIGURE)
 TITLES = {
     "2": "Table 2: training cost and mean top-1 accuracy",
+    "budget": "Table 2, second half: mean top-1 accuracy at equal training budget",
+    "ratios": "Cost ratio of the recipes at equal accuracy",
+    "devices": "What a network chosen for one device costs on another",
     "3": "Table 3: top-1 accuracy within latency limits, Samsung Note10",
     "4": "Table 4: top-1 accuracy within latency limits, GPU platforms",
     "5": "Table 5: top-1 accuracy within latency limits, AMD EPYC 7763 CPU",
@@ -43,6 +52,13 @@ class Section:
 
     table: Table | None
     figures: tuple[Figure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WantedMatrix:
+    """The matrix of devices, for the accuracy of `recipe`; None for the most accurate one's."""
+
+    recipe: str | None = None
 
 
 @dataclass(slots=True)
@@ -87,55 +103,104 @@ def build(
     tables: Sequence[str],
     figures: Sequence[str],
     limits: WantedLimits,
+    rows: WantedRows | None = None,
+    matrix: WantedMatrix | None = None,
 ) -> Report:
     """The tables and figures called `tables` and `figures`, for every setting of the accuracies.
 
     A latency table of another device that the caller named gets its table in any case.
 
+    Args:
+        rows: the trainings that Tables 3 to 5, Figure 4, the Pareto fronts and the matrix compare.
+        matrix: makes the matrix of devices, too.
+
     Raises:
         UserError: if the tables that one of them needs are not there, saying how to make them.
     """
     report = Report(collection)
+    rows = rows or WantedRows()
     named = [source for source in collection.other_luts() if source.named]
-    if tables or named or "4" in figures:
+    if tables or named or matrix or {"4", COST_FIGURE} & {*figures}:
         require_accuracy(collection)
-    for name in tables:
-        if name == COST_TABLE:
-            _add_cost_tables(report)
+    if COST_TABLE in tables:
+        _add_cost_tables(report)
+    if COST_FIGURE in figures:
+        _add_cost_figures(report)
     if "1" in figures:
         from bench.figures.charts import schedules_figure
 
         report.sections.append(Section(None, (schedules_figure("figure1"),)))
-    for name in tables:
-        if name == OTHER_TABLES:
-            for source in collection.other_luts():
-                _add_latency_tables(report, name, [source], limits)
-        elif name != COST_TABLE:
-            _add_latency_tables(report, name, _luts_of_table(report, int(name)), limits)
-    if OTHER_TABLES not in tables:
-        for source in named:
-            _add_latency_tables(report, OTHER_TABLES, [source], limits)
+    wanted = [name for name in tables if name not in (COST_TABLE, OTHER_TABLES)]
+    chosen = [(name, _luts_of_table(report, int(name))) for name in wanted]
+    others = collection.other_luts() if OTHER_TABLES in tables else named
+    chosen += [(OTHER_TABLES, [source]) for source in others]
+    compared = _compared(report, for_limits(collection.results), rows) if chosen or matrix else []
+    for name, luts in chosen:
+        _add_latency_tables(report, name, luts, limits, compared)
     if "4" in figures:
-        _add_tradeoffs(report)
+        _add_tradeoffs(report, _compared(report, for_means(collection.results), rows))
+    if matrix is not None:
+        _add_matrices(report, matrix, compared)
     return report
 
 
-def _suffix(report: Report, setting: Setting) -> tuple[str, str]:
+def _compared(
+    report: Report, found: Sequence[SettingResults], rows: WantedRows
+) -> list[SettingResults]:
+    """The trainings to compare in each setting; settings without such are a note.
+
+    Raises:
+        UserError: if no setting has any.
+    """
+    compared, problems = [], []
+    for results in found:
+        try:
+            compared.append(rows.of(results))
+        except UserError as error:
+            problems.append(str(error))
+    if not compared and problems:
+        raise UserError(problems[0])
+    report.notes += problems
+    return compared
+
+
+def _suffix(shown: Sequence[SettingResults], setting: Setting) -> tuple[str, str]:
     """What tells a setting's tables from those of the others: for names and for titles."""
-    settings = [results.setting for results in report.collection.results]
+    settings = [results.setting for results in shown]
     if len(settings) == 1:
         return "", ""
     short = slug(setting.preset or setting.dataset)
     alike = [s for s in settings if slug(s.preset or s.dataset) == short]
     number = f"-{alike.index(setting) + 1}" if len(alike) > 1 else ""
-    return f"-{short}{number}", f" ({setting.name})"
+    name = setting.name
+    if [s.name for s in settings].count(name) > 1:
+        name += f", {sizes_text(setting.resolutions)}, {setting.test_images:,} images"
+    return f"-{short}{number}", f" ({name})"
 
 
 def _add_cost_tables(report: Report) -> None:
-    for results in report.collection.results:
-        name, title = _suffix(report, results.setting)
+    shown = for_means(report.collection.results)
+    for results in shown:
+        name, title = _suffix(shown, results.setting)
         table = cost_table(f"table2{name}", TITLES[COST_TABLE] + title, results)
         report.sections.append(Section(table))
+        second = equal_budget_table(f"table2-budget{name}", TITLES["budget"] + title, results)
+        if second is not None:
+            report.sections.append(Section(second))
+
+
+def _add_cost_figures(report: Report) -> None:
+    from bench.figures.cost import cost_figure
+
+    shown = for_means(report.collection.results)
+    for results in shown:
+        name, title = _suffix(shown, results.setting)
+        curves = cost_curves(results)
+        if curves is None:
+            report.notes.append(f"Figure cost of {results.setting.name}: no cost was recorded.")
+            continue
+        ratios = ratio_table(f"cost-ratios{name}", TITLES["ratios"] + title, results, curves)
+        report.sections.append(Section(ratios, (cost_figure(f"cost{name}", results, curves),)))
 
 
 def _luts_of_table(report: Report, number: int) -> list[LutSource]:
@@ -160,7 +225,11 @@ def _hint(report: Report, entry: paper.PaperDevice) -> str:
 
 
 def _add_latency_tables(
-    report: Report, name: str, luts: Sequence[LutSource], limits: WantedLimits
+    report: Report,
+    name: str,
+    luts: Sequence[LutSource],
+    limits: WantedLimits,
+    compared: Sequence[SettingResults],
 ) -> None:
     """One table per setting that fits any of the devices, each with its Pareto fronts."""
     missing = []
@@ -173,11 +242,12 @@ def _add_latency_tables(
         ]
     problems: list[str] = []
     added = False
-    for results in report.collection.results:
+    for results in compared:
         devices, faults = _pair_all(luts, results, limits)
         problems += faults
         if devices:
-            _add_table(report, name, results, devices, [*missing, *faults])
+            ending = _suffix(compared, results.setting)
+            _add_table(report, name, ending, results, devices, [*missing, *faults])
             added = True
     if not added:
         raise UserError(problems[0])
@@ -203,13 +273,16 @@ def _pair_all(
 def _add_table(
     report: Report,
     name: str,
+    ending: tuple[str, str],
     results: SettingResults,
     devices: Sequence[PairedDevice],
     missing: Sequence[str],
 ) -> None:
     from bench.figures.charts import pareto_figure
 
-    suffix, title_suffix = _suffix(report, results.setting)
+    suffix, title_suffix = ending
+    if results.budgets:
+        title_suffix += f", budget {results.budgets[0]}"
     if name == OTHER_TABLES:
         stem = slug(devices[0].source.path.stem)
         title = f"Top-1 accuracy within latency limits, {devices[0].title}{title_suffix}"
@@ -224,14 +297,39 @@ def _add_table(
     report.sections.append(Section(table, fronts))
 
 
-def _add_tradeoffs(report: Report) -> None:
+def _add_tradeoffs(report: Report, compared: Sequence[SettingResults]) -> None:
     from bench.figures.charts import TRADEOFF_RECIPES, tradeoff_figure
 
-    for results in report.collection.results:
-        suffix, _ = _suffix(report, results.setting)
+    for results in compared:
+        suffix, _ = _suffix(compared, results.setting)
         figure = tradeoff_figure(f"figure4{suffix}", results)
         if figure is None:
             name, wanted = results.setting.name, " and ".join(TRADEOFF_RECIPES)
             report.notes.append(f"Figure 4 of {name}: no accuracy table of {wanted}.")
         else:
             report.sections.append(Section(None, (figure,)))
+
+
+def _add_matrices(report: Report, wanted: WantedMatrix, compared: Sequence[SettingResults]) -> None:
+    """A matrix for every setting that has one.
+
+    Raises:
+        UserError: if none has, with the first reason.
+    """
+    from bench.figures.transfer import transfer_figure
+
+    problems = []
+    for results in compared:
+        suffix, title_suffix = _suffix(compared, results.setting)
+        title = f"{TITLES['devices']}{title_suffix}"
+        try:
+            matrix = transfer_matrix(results, report.collection.luts, wanted.recipe)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        table = transfer_table(f"devices{suffix}", title, matrix)
+        figure = transfer_figure(f"devices{suffix}-map", title, matrix)
+        report.sections.append(Section(table, (figure,)))
+    if len(problems) == len(compared):
+        raise UserError(problems[0])
+    report.notes += problems

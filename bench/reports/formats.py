@@ -17,7 +17,8 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from bench.tables.captions import one_line
+from bench.tables.captions import ALIKE
+from fofa.plain_text import one_line
 from bench.tables.model import Cell, ChosenArchitecture, Column, MethodRow, Table
 
 
@@ -35,11 +36,15 @@ def head_parts(column: Column) -> list[str]:
 
 
 def main_text(cell: Cell, column: Column) -> str:
-    """`72.02`, `72.02 ± 0.13`, or a dash where there is no number."""
+    """`72.02`, `72.02 ± 0.13`, `-0.40 [-0.71, -0.09]`, or a dash where there is no number."""
     if cell.value is None:
         return "–"
-    spread = f" ± {cell.spread:.{column.decimals}f}" if cell.spread is not None else ""
-    return number(cell.value, column) + spread
+    shown = number(cell.value, column)
+    if cell.spread is not None:
+        shown += f" ± {cell.spread:.{column.decimals}f}"
+    if cell.low is not None and cell.high is not None:
+        shown += f" [{cell.low:.{column.decimals}f}, {cell.high:.{column.decimals}f}]"
+    return f"{shown} {ALIKE}" if cell.alike else shown
 
 
 def architecture_text(choice: ChosenArchitecture) -> str:
@@ -80,7 +85,7 @@ MARKDOWN_SPECIAL = re.compile(r"[\\`*_$~|\[\]]")
 
 def markdown(table: Table) -> str:
     """The table with its title and caption."""
-    heads = ["Method", *(_markdown_head(column) for column in table.columns)]
+    heads = [escape_markdown(table.row_title), *map(_markdown_head, table.columns)]
     lines = [
         f"### {escape_markdown(table.title)}",
         "",
@@ -134,8 +139,11 @@ CSV_FIELDS = (
     "value",
     "unit",
     "spread",
+    "low",
+    "high",
     "seeds",
     "best",
+    "alike",
     "architecture",
     "timed_as",
     "latency_ms",
@@ -169,8 +177,11 @@ def _csv_record(table: Table, row: MethodRow, column: Column, cell: Cell) -> dic
         "value": cell.value,
         "unit": column.unit,
         "spread": cell.spread,
+        "low": cell.low,
+        "high": cell.high,
         "seeds": cell.seeds,
         "best": cell.best,
+        "alike": cell.alike,
         "architecture": chosen.architecture if chosen else None,
         "timed_as": chosen.timed_as if chosen else None,
         "latency_ms": chosen.latency_ms if chosen else None,
@@ -197,6 +208,7 @@ LATEX_SPECIAL = {
     "→": r"$\to$",
     "–": "--",
     "×": r"$\times$",
+    ALIKE: r"$\approx$",
 }
 
 
@@ -211,7 +223,7 @@ def latex(table: Table) -> str:
         rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
         r"\toprule",
         *_latex_groups(columns),
-        _latex_line(["Method", *(_latex_head(column) for column in columns)]),
+        _latex_line([escape_latex(table.row_title), *(_latex_head(column) for column in columns)]),
         r"\midrule",
     ]
     for row in table.rows:
@@ -270,6 +282,9 @@ def _latex_line(cells: list[str]) -> str:
 
 
 NOTE_WIDTH = 13
+MANY_COLUMNS = 6
+NAME_WIDTH, INTERVAL_WIDTH = 12, 21
+"""Of the rows' names and of a cell with an interval, on the screen."""
 
 
 def show(table: Table, console: Console) -> None:
@@ -282,16 +297,25 @@ def show(table: Table, console: Console) -> None:
         indices = common + chosen if group is not None else common
         if group is not None:
             console.print(Text(f"  {group}", "cyan"))
-        console.print(_screen_grid(table, indices))
+        for part in _screenfuls(indices, console.width):
+            console.print(_screen_grid(table, part))
     has_paper = any(cell.paper is not None for row in table.rows for cell in row.cells)
     brackets = ["In brackets: the paper's."] if has_paper else []
     caption = Text(" ".join([*brackets, *table.caption]), "dim")
     console.print(Padding(caption, (0, 2, 1, 2)))
 
 
+def _screenfuls(indices: list[int], width: int) -> list[list[int]]:
+    """Columns that fit side by side; a few are left together, as they are made to fit."""
+    if len(indices) < MANY_COLUMNS:
+        return [indices]
+    number = max(1, (width - NAME_WIDTH) // INTERVAL_WIDTH)
+    return [indices[start : start + number] for start in range(0, len(indices), number)]
+
+
 def _screen_grid(table: Table, indices: list[int]) -> RichTable:
     grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    grid.add_column("Method", min_width=8)
+    grid.add_column(Text(table.row_title), min_width=8)
     for index in indices:
         column = table.columns[index]
         head = Text("\n".join(textwrap.wrap(column.title, NOTE_WIDTH)))
@@ -305,7 +329,8 @@ def _screen_grid(table: Table, indices: list[int]) -> RichTable:
 
 
 def _screen_cell(cell: Cell, column: Column) -> Text:
-    shown = Text(main_text(cell, column), "bold green" if cell.best else "")
+    style = "bold green" if cell.best else "green" if cell.alike else ""
+    shown = Text(main_text(cell, column).replace(" ± ", "±"), style)  # 80 columns are few
     for part in detail_parts(cell):
         shown.append("\n" + "\n".join(textwrap.wrap(part, NOTE_WIDTH)), "dim")
     if (theirs := paper_number(cell, column)) is not None:

@@ -17,7 +17,7 @@ import fofa
 from bench.reports import formats
 from bench.reports.build import Report
 from bench.reports.provenance import SourceFile, provenance
-from bench.tables.captions import one_line
+from fofa.plain_text import one_line
 from bench.tables.model import Cell, Column, Table
 from fofa.files import write_bytes, write_text
 
@@ -86,7 +86,7 @@ def html_page(report: Report, sources: Sequence[SourceFile]) -> str:
             sections=report.sections,
             notes=list(dict.fromkeys(report.notes)),
             sources=sources,
-            settings=[results.setting.name for results in report.collection.results],
+            settings=list(dict.fromkeys(r.setting.name for r in report.collection.results)),
             labels={source.anchor: f"{source.kind}: {source.name}" for source in sources},
             version=fofa.__version__,
         )

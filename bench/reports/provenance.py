@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.tables import captions, paper
+from bench.tables.budgets import training_cost
 from bench.tables.collect import AccuracySource, Collection, LutSource
-from bench.tables.cost import training_cost
 from fofa.latency import Lut
 
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from bench.tables import paper
+from bench.tables.budgets import budget_of
 from bench.tables.collect import AccuracySource, LutSource, Setting, SettingResults
 from fofa.accuracy import AccuracyTable
 from fofa.latency import Lut
 
 MANY_SIZES = 6
-NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
-"""Characters that move a cursor, end a line or are refused by XML."""
+ALIKE = "\N{ALMOST EQUAL TO}"
+"""Marks what cannot be told from the best of its column."""
 SELECTION_NOTE = (
     "In each cell: best top-1 in percent among all architectures within the limit, the architecture"
     " that reaches it and its latency; as in the paper, it is chosen by the accuracy that is shown."
 )
-
-
-def one_line(text: str) -> str:
-    """`text` from a file as one line that any terminal, log and XML file takes."""
-    return NOT_TEXT.sub("\ufffd", text)
 
 
 def protocol_text(lut: Lut) -> str:
@@ -104,6 +100,9 @@ def accuracy_sentence(setting: Setting, sources: Sequence[AccuracySource]) -> st
 
 
 def _scale_text(tables: Sequence[AccuracyTable]) -> str:
+    budgets = sorted({found for table in tables if (found := budget_of(table.training))})
+    if budgets:
+        return f", each within a training budget of {_joined(map(str, budgets))}"
     scales = sorted({table.training.epoch_scale for table in tables if table.training.epoch_scale})
     if not scales:
         return ""
@@ -119,14 +118,42 @@ def _joined(values: Iterable[str]) -> str:
 
 def seed_sentences(results: SettingResults) -> list[str]:
     """What ± means, for the recipes that were trained more than once; nothing where none was."""
-    several = [
-        f"{paper.label(recipe)} {len(sources)}"
+    counts = {
+        recipe: sorted(Counter(source.budget for source in sources).values())
         for recipe, sources in results.by_recipe.items()
-        if len(sources) > 1
+    }
+    several = [
+        f"{paper.label(recipe)} {' to '.join(dict.fromkeys([f'{few[0]}', f'{few[-1]}']))}"
+        for recipe, few in counts.items()
+        if few[-1] > 1
     ]
     if not several:
         return []
     return [
-        f"Mean ± sample standard deviation over seeds ({', '.join(several)}); rows without ± are "
-        "of one seed. The architecture shown is the first seed's."
+        f"Mean ± sample standard deviation over seeds ({', '.join(several)}); numbers without ± "
+        "are of one seed."
+    ]
+
+
+def apart_sentences(sources: Sequence[AccuracySource]) -> list[str]:
+    """How the best of a column is told from the others; nothing where there are no others."""
+    if len({source.table.recipe for source in sources}) < 2:
+        return []
+    kept = {source.outcomes.images if source.outcomes else None for source in sources}
+    counts = Counter((source.table.recipe, source.budget) for source in sources)
+    images = (
+        "the test images, drawn again for both at once"
+        if len(kept) == 1 and None not in kept
+        else "the test images: their binomial errors, added as if each had images of its own (an "
+        "upper bound)"
+    )
+    seeds = (
+        "the seeds: their spread in all recipes of the column, by Student's t"
+        if max(counts.values()) > 1
+        else "nothing else: with one seed each, another training may differ by more"
+    )
+    return [
+        f"Bold: above every other of its column. {ALIKE}: cannot be told from the best of its "
+        "column, as the 95% interval of the difference holds 0.",
+        f"Intervals are of {images}; and of {seeds}.",
     ]

@@ -1,9 +1,10 @@
 """What the bench works on: the accuracy tables and latency tables of folders and of the caller.
 
-A file that is named on the command line takes the place of the folder's file of the same recipe and
-seed and budget, or of the same device. Accuracy tables of different settings (data, images, space) are kept
-apart: they are never rows of one table. Tables, figures and the gate all start from here, so that
-they are of the same supernets and agree on which of the paper's devices a latency table belongs to.
+A file that is named on the command line takes the place of the folder's file of the same recipe,
+seed and budget, or of the same device. Accuracy tables of different settings (data, images, space)
+are kept apart: they are never rows of one table. Tables, figures and the gate all start from here,
+so that they are of the same supernets and agree on which of the paper's devices a latency table
+belongs to.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
 from fofa.files import read_json
 from fofa.latency import Lut
+from fofa.outcomes import Outcomes, read_outcomes
 
 
 class Setting(BaseModel):
@@ -58,11 +60,25 @@ class Setting(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class AccuracySource:
-    """An accuracy table and its file; `named`: by the caller, not found in a folder."""
+    """An accuracy table and its file; `named`: by the caller, not found in a folder.
+
+    `outcomes`: image by image, where they are kept beside the file.
+    """
 
     path: Path
     table: AccuracyTable
     named: bool = False
+    outcomes: Outcomes | None = field(default=None, repr=False)
+
+    @classmethod
+    def read(cls, path: Path, *, named: bool = False) -> AccuracySource:
+        """The accuracy table in `path`, with the outcomes beside it if there are any.
+
+        Raises:
+            UserError: if one of them cannot be read, or they do not belong together.
+        """
+        table = AccuracyTable.read(path)
+        return cls(path, table, named, read_outcomes(path, table))
 
     @property
     def identity(self) -> tuple[str, int]:
@@ -219,12 +235,9 @@ def collect(
     Raises:
         UserError: if a file cannot be read or holds something else than it should.
     """
-    named_tables = [
-        AccuracySource(path, AccuracyTable.read(path), named=True) for path in _unique(accuracy)
-    ]
+    named_tables = [AccuracySource.read(path, named=True) for path in _unique(accuracy)]
     found_tables = [
-        AccuracySource(path, AccuracyTable.read(path))
-        for path in _files(accuracy_dir, AccuracyTable.SCHEMA, accuracy)
+        AccuracySource.read(path) for path in _files(accuracy_dir, AccuracyTable.SCHEMA, accuracy)
     ]
     taken = {(*source.training, source.setting.dataset) for source in named_tables}
     kept = [s for s in found_tables if (*s.training, s.setting.dataset) not in taken]

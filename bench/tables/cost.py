@@ -3,46 +3,53 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 from bench.tables import captions, paper
+from bench.tables.budgets import CostUnit, training_cost, whole_schedule_cost
 from bench.tables.collect import AccuracySource, SettingResults
-from bench.tables.model import Cell, Column, MethodRow, Table, mark_best
+from bench.tables.model import Cell, Column, MethodRow, Table, mark_apart, mark_best
+from bench.tables.significance import Score, against_best
 from fofa.accuracy import AccuracyTable, TrainingRecord
 from fofa.errors import UserError
 
-CostUnit = Literal["GPU-hours", "core-hours"]
-
-
-def training_cost(training: TrainingRecord) -> tuple[float, CostUnit] | None:
-    """GPU-hours, or core-hours where no GPU was used; None where neither was recorded."""
-    if training.gpu_hours > 0:
-        return training.gpu_hours, "GPU-hours"
-    if training.core_hours:
-        return training.core_hours, "core-hours"
-    return None
+Cost = Callable[[TrainingRecord], tuple[float, CostUnit] | None]
 
 
 def cost_table(name: str, title: str, results: SettingResults) -> Table:
-    """The paper's Table 2 from the accuracy tables of one setting, the paper's rows included."""
-    recipes = {*results.by_recipe, *(row.recipe for row in paper.METHODS)}
+    """The paper's Table 2 from the accuracy tables of one setting, the paper's rows included.
+
+    Of trainings of equal shares of the epochs. Where there are only trainings within a budget, what
+    the whole schedule costs is computed from them; accuracy stands in the table at equal budget.
+    """
+    by_epochs = results.at(None)
+    computed = not by_epochs.sources
+    shown = results if computed else by_epochs
+    cost: Cost = whole_schedule_cost if computed else training_cost
+    recipes = {*shown.by_recipe, *(row.recipe for row in paper.METHODS)}
     ordered = sorted(recipes, key=paper.recipe_order)
-    units = {unit for source in results.sources if (unit := _unit(source)) is not None}
+    units = {found[1] for source in shown.sources if (found := cost(source.table.training))}
     unit = sorted(units)[0] if len(units) == 1 else None
-    baseline = _mean_cost(results.of_recipe("ofa"), unit)
-    rows = [_cells(recipe, results.of_recipe(recipe), unit, baseline) for recipe in ordered]
+    baseline = _mean_cost(shown.of_recipe("ofa"), cost, unit)
+    rows, scores = [], []
+    for recipe in ordered:
+        sources = shown.of_recipe(recipe)
+        cells = _cost_cells(recipe, sources, cost, unit, baseline)
+        score, cell = (None, None) if computed else mean_top1(sources, _numbers(recipe)[3])
+        rows.append([*cells, cell or _no_mean(recipe, sources)])
+        scores.append(score)
     mark_best(rows, 1, 2, smallest=True)
     mark_best(rows, 2, 2)
-    mark_best(rows, 3, 2)
+    mark_apart(rows, 3, against_best(scores))
     return Table(
         name=name,
         title=title,
-        caption=_caption(results, units, baseline),
+        caption=_caption(shown, units, baseline, computed=computed),
         columns=[
             Column(title="Epochs", decimals=1),
             Column(
-                title=f"Training cost ({unit or 'hours'})",
+                title=f"{'Cost of all epochs' if computed else 'Training cost'} "
+                f"({unit or 'hours'})",
                 decimals=2,
                 paper_title="GPU-hours" if unit != "GPU-hours" else None,
             ),
@@ -56,100 +63,142 @@ def cost_table(name: str, title: str, results: SettingResults) -> Table:
     )
 
 
-def _unit(source: AccuracySource) -> CostUnit | None:
-    cost = training_cost(source.table.training)
-    return cost[1] if cost else None
+def mean_top1(
+    sources: Sequence[AccuracySource], theirs: float | None = None
+) -> tuple[Score | None, Cell]:
+    """Mean top-1 over the subnets at the largest resolution, as a score and as a cell.
+
+    Args:
+        sources: the supernets of one recipe; none where it was not trained.
+        theirs: the paper's number.
+    """
+    if not sources:
+        return None, Cell(paper=theirs, note="no accuracy table")
+    try:
+        means = [source.table.mean_top1 for source in sources]
+    except UserError as error:
+        return None, Cell(paper=theirs, note=str(error))
+    score = Score.of(sources, means, [largest_subnets(source.table) for source in sources])
+    anchors = [source.anchor for source in sources]
+    return score, Cell(
+        value=score.mean, spread=score.spread, seeds=len(means), sources=anchors, paper=theirs
+    )
 
 
-def _mean_cost(sources: Sequence[AccuracySource], unit: CostUnit | None) -> float | None:
+def spent_cell(sources: Sequence[AccuracySource]) -> Cell:
+    """What trainings within one budget cost on the average."""
     costs = [training_cost(source.table.training) for source in sources]
-    hours = [cost[0] for cost in costs if cost is not None and cost[1] == unit]
+    hours = [cost[0] for cost in costs if cost is not None]
+    return Cell(
+        value=statistics.fmean(hours) if hours else None,
+        seeds=len(sources),
+        sources=[source.anchor for source in sources],
+        note=None if hours else "cost not recorded" if sources else "no accuracy table",
+    )
+
+
+def largest_subnets(table: AccuracyTable) -> list[str]:
+    """The architectures that were measured at the largest resolution."""
+    largest = max(table.space.resolutions)
+    return [a.name for a in table.architectures if a.architecture.resolution == largest]
+
+
+def _mean_cost(
+    sources: Sequence[AccuracySource], cost: Cost, unit: CostUnit | None
+) -> float | None:
+    costs = [cost(source.table.training) for source in sources]
+    hours = [found[0] for found in costs if found is not None and found[1] == unit]
     return statistics.fmean(hours) if hours else None
 
 
-def _cells(
+def _numbers(recipe: str) -> tuple[float | None, ...]:
+    """The paper's row."""
+    row = paper.method(recipe)
+    return (row.epochs, row.gpu_hours, row.ratio, row.mean_top1) if row else (None,) * 4
+
+
+def _no_mean(recipe: str, sources: Sequence[AccuracySource]) -> Cell:
+    note = "see the table at equal budget" if sources else "no accuracy table"
+    return Cell(paper=_numbers(recipe)[3], note=note)
+
+
+def _cost_cells(
     recipe: str,
     sources: Sequence[AccuracySource],
+    cost: Cost,
     unit: CostUnit | None,
     baseline: float | None,
 ) -> list[Cell]:
-    theirs = paper.method(recipe)
-    numbers = (
-        (theirs.epochs, theirs.gpu_hours, theirs.ratio, theirs.mean_top1) if theirs else (None,) * 4
-    )
+    theirs = _numbers(recipe)
     if not sources:
-        return [Cell(paper=number, note="no accuracy table") for number in numbers]
+        return [Cell(paper=number, note="no accuracy table") for number in theirs[:3]]
     anchors = [source.anchor for source in sources]
-    cost = _mean_cost(sources, unit)
-    ratio = baseline / cost if baseline is not None and cost else None
+    hours = _mean_cost(sources, cost, unit)
+    ratio = baseline / hours if baseline is not None and hours else None
+    training = sources[0].table.training
+    scale = 1.0 if cost is training_cost else training.epoch_scale
+    numbers = (
+        (training.epochs / scale if scale else None, "epochs not recorded"),
+        (hours, _without_cost(sources, cost)),
+        (ratio, "no cost of OFA to compare with"),
+    )
     return [
         Cell(
-            value=sources[0].table.training.epochs,
+            value=value,
             seeds=len(sources),
             sources=anchors,
-            paper=numbers[0],
-        ),
-        Cell(
-            value=cost,
-            seeds=len(sources),
-            sources=anchors,
-            paper=numbers[1],
-            note=None if cost is not None else _without_cost(sources),
-        ),
-        Cell(
-            value=ratio,
-            seeds=len(sources),
-            sources=anchors,
-            paper=numbers[2],
-            note=None if ratio is not None else "no cost of OFA to compare with",
-        ),
-        _mean_cell([source.table for source in sources], anchors, numbers[3]),
+            paper=paper_number,
+            note=note if value is None else None,
+        )
+        for (value, note), paper_number in zip(numbers, theirs[:3], strict=True)
     ]
 
 
-def _without_cost(sources: Sequence[AccuracySource]) -> str:
+def _without_cost(sources: Sequence[AccuracySource], cost: Cost) -> str:
     """Why a recipe has no cost in the table's unit."""
-    recorded = any(_unit(source) for source in sources)
+    recorded = any(cost(source.table.training) for source in sources)
     return "in another unit than others" if recorded else "cost not recorded"
 
 
-def _mean_cell(tables: Sequence[AccuracyTable], anchors: list[str], theirs: float | None) -> Cell:
-    try:
-        means = [table.mean_top1 for table in tables]
-    except UserError as error:
-        return Cell(paper=theirs, note=str(error))
-    return Cell(
-        value=statistics.fmean(means),
-        spread=statistics.stdev(means) if len(means) > 1 else None,
-        seeds=len(means),
-        sources=anchors,
-        paper=theirs,
-    )
-
-
-def _caption(results: SettingResults, units: set[CostUnit], baseline: float | None) -> list[str]:
-    sources, largest = results.sources, max(results.setting.resolutions)
-    counted = {_num_subnets(source.table, largest) for source in sources}
-    number = " or ".join(str(count) for count in sorted(counted))
-    compound = all(_only_compound(source.table) for source in sources)
-    devices = ", ".join(dict.fromkeys(source.table.training.device for source in sources))
-    sentences = [
-        f"Mean top-1 in percent over the {number} {'compound ' if compound else ''}subnets at "
-        f"{largest} px.",
-        captions.accuracy_sentence(results.setting, sources),
+def _caption(
+    results: SettingResults, units: set[CostUnit], baseline: float | None, *, computed: bool
+) -> list[str]:
+    devices = ", ".join(dict.fromkeys(s.table.training.device for s in results.sources))
+    sentences = [] if computed else [subnets_sentence(results)]
+    sentences.append(captions.accuracy_sentence(results.setting, results.sources))
+    if computed:
+        sentences.append(
+            "Epochs and cost are of each recipe's whole schedule, computed from what the share of "
+            "it that was trained within a budget cost: nothing was trained that long."
+        )
+    sentences.append(
         f"Training cost: recorded by the trainer on {devices}; the paper's on "
-        f"{paper.TRAINING_HARDWARE}.",
-    ]
+        f"{paper.TRAINING_HARDWARE}."
+    )
     if len(units) > 1:
         sentences.append("Costs of different units (GPU and CPU) are not set beside each other.")
     if baseline is None:
         sentences.append("Without a cost of OFA there are no ratios.")
-    return sentences + captions.seed_sentences(results)
+    if computed:
+        return sentences
+    return [
+        *sentences,
+        *captions.seed_sentences(results),
+        *captions.apart_sentences(results.sources),
+    ]
+
+
+def subnets_sentence(results: SettingResults) -> str:
+    """Over what the mean is."""
+    largest = max(results.setting.resolutions)
+    counted = {len(largest_subnets(source.table)) for source in results.sources}
+    number = " or ".join(str(count) for count in sorted(counted))
+    compound = all(_only_compound(source.table) for source in results.sources)
+    return (
+        f"Mean top-1 in percent over the {number} {'compound ' if compound else ''}subnets at "
+        f"{largest} px."
+    )
 
 
 def _only_compound(table: AccuracyTable) -> bool:
     return all(entry.architecture.subnet.is_compound for entry in table.architectures)
-
-
-def _num_subnets(table: AccuracyTable, resolution: int) -> int:
-    return sum(entry.architecture.resolution == resolution for entry in table.architectures)

@@ -92,8 +92,13 @@ def matched_limits(latencies_ms: Sequence[float]) -> tuple[float, ...]:
 
     Rounded up to `MATCHED_DIGITS` significant digits; equal ones are given once.
     """
+    return tuple(sorted(set(limits_by_share(latencies_ms))))
+
+
+def limits_by_share(latencies_ms: Sequence[float]) -> list[float]:
+    """The same, one for each of `MATCHED_SHARES` in order, equal ones included."""
     quantiles = np.quantile(np.asarray(latencies_ms), MATCHED_SHARES, method="inverted_cdf")
-    return tuple(sorted({_round_up(float(value)) for value in quantiles}))
+    return [_round_up(float(value)) for value in quantiles]
 
 
 def _round_up(value: float) -> float:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from bench.tables import captions, paper
 from bench.tables.collect import AccuracySource, SettingResults
+from bench.tables.cost import spent_cell
 from bench.tables.devices import MATCHED_SHARES, PairedDevice
-from bench.tables.model import Cell, ChosenArchitecture, Column, MethodRow, Table, mark_best
+from bench.tables.model import Cell, ChosenArchitecture, Column, MethodRow, Table, mark_apart
+from bench.tables.significance import Score, against_best
 from fofa.search.costs import affordable
 from fofa.search.exact import best_within
 from fofa.search.pairing import Candidates
@@ -27,21 +29,26 @@ def latency_table(
     """Accuracy within the limits of one or more devices, side by side.
 
     Args:
+        results: the rows, of one training budget or of none.
         missing: sentences about devices that should be here and have no latency table.
     """
-    columns = [Column(title="Epochs", decimals=1)]
+    budget = results.budgets[0] if results.budgets else None
+    spent = Column(title=f"Spent ({budget.unit})", decimals=3) if budget else None
+    columns = [spent or Column(title="Epochs", decimals=1)]
     for device in devices:
         columns += _device_columns(device)
     recipes = sorted({*results.by_recipe, *_paper_recipes(devices)}, key=paper.recipe_order)
-    rows = []
-    for recipe in recipes:
-        group = results.of_recipe(recipe)
-        cells = [_epochs_cell(recipe, group)]
-        for device in devices:
+    groups = [results.of_recipe(recipe) for recipe in recipes]
+    rows = [
+        [spent_cell(group) if spent else _epochs_cell(recipe, group)]
+        for recipe, group in zip(recipes, groups, strict=True)
+    ]
+    for device in devices:
+        for cells, recipe, group in zip(rows, recipes, groups, strict=True):
             cells += _device_cells(recipe, group, device)
-        rows.append(cells)
-    for index in range(1, len(columns)):
-        mark_best(rows, index, columns[index].decimals)
+    for place in range(1, len(columns)):
+        scores = [_score(cells[place], group) for cells, group in zip(rows, groups, strict=True)]
+        mark_apart(rows, place, against_best(scores))
     return Table(
         name=name,
         title=title,
@@ -69,7 +76,9 @@ def _caption(
     for device in devices:
         sentences += captions.latency_sentences(device.source)
         sentences += [_limits_sentence(device), *device.notes]
-    sentences += captions.seed_sentences(results)
+    if seeds := captions.seed_sentences(results):
+        sentences += [*seeds, "The architecture shown is the first seed's."]
+    sentences += captions.apart_sentences(results.sources)
     return list(dict.fromkeys([*sentences, *missing]))
 
 
@@ -120,6 +129,14 @@ def _epochs_cell(recipe: str, sources: Sequence[AccuracySource]) -> Cell:
         sources=[source.anchor for source in sources],
         paper=epochs,
     )
+
+
+def _score(cell: Cell, sources: Sequence[AccuracySource]) -> Score | None:
+    """A cell as what is compared: the chosen architectures of the seeds."""
+    if not cell.choices:
+        return None
+    choices = cell.choices
+    return Score.of(sources, [c.top1 for c in choices], [[c.architecture] for c in choices])
 
 
 def _device_cells(

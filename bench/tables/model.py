@@ -6,10 +6,12 @@ once. It is also the JSON that the bench writes (schema `fofa.table/1`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.tables.significance import Difference
 from fofa.files import FileModel
 
 
@@ -34,19 +36,24 @@ class ChosenArchitecture(BaseModel):
 class Cell(BaseModel):
     """A number with what it rests on; without a number, `note` says why.
 
-    `spread` is the sample standard deviation over `seeds` (None for one seed).
+    `spread` is the sample standard deviation over `seeds` (None for one seed); `low` and `high` are
+    the ends of an interval. `best`: above every other cell of the column; `alike`: the best of the
+    column, or cannot be told from it, where none is above every other.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: float | None = None
     spread: float | None = None
+    low: float | None = None
+    high: float | None = None
     seeds: int = 0
     choices: list[ChosenArchitecture] = Field(default_factory=list)
     sources: list[str] = Field(default_factory=list)
     paper: float | None = None
     note: str | None = None
     best: bool = False
+    alike: bool = False
 
 
 class Column(BaseModel):
@@ -77,7 +84,10 @@ class MethodRow(BaseModel):
 
 
 class Table(FileModel):
-    """A table as every output format takes it (schema `fofa.table/1`)."""
+    """A table as every output format takes it (schema `fofa.table/1`).
+
+    `row_title` heads the column of the rows' names.
+    """
 
     SCHEMA: ClassVar[str] = "fofa.table"
     VERSION: ClassVar[int] = 1
@@ -85,14 +95,31 @@ class Table(FileModel):
     name: str
     title: str
     caption: list[str]
+    row_title: str = "Method"
     columns: list[Column]
     rows: list[MethodRow]
+
+
+def mark_apart(
+    rows: list[list[Cell]], column: int, differences: Sequence[Difference | None]
+) -> None:
+    """Mark the best cell of a column, or all that cannot be told from it.
+
+    Args:
+        differences: of each row to the column's best, as `against_best` gives them.
+    """
+    alike = [number for number, d in enumerate(differences) if d and not d.told_apart]
+    if sum(difference is not None for difference in differences) < 2:
+        return
+    mark = "best" if len(alike) == 1 else "alike"
+    for number in alike:
+        rows[number][column] = rows[number][column].model_copy(update={mark: True})
 
 
 def mark_best(
     rows: list[list[Cell]], column: int, decimals: int, *, smallest: bool = False
 ) -> None:
-    """Replace the best cells of a column by ones marked so; all that print alike are."""
+    """Mark the best cells of a column of exact numbers; all that print alike are."""
     values = [
         None if (value := cells[column].value) is None else round(value, decimals) for cells in rows
     ]

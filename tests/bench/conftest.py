@@ -68,6 +68,28 @@ def build_accuracy(
     )
 
 
+def build_trained_within(
+    recipe: str,
+    budget: float | None,
+    *,
+    seed: int = 0,
+    epoch_scale: float | None = 0.1,
+    **fields: Any,
+) -> AccuracyTable:
+    """An accuracy table of a training that kept to `budget` core-hours within a few percent."""
+    off = random.Random(f"{recipe}-{seed}-{budget}").uniform(-0.03, 0.03)
+    training = made_up_tables.make_training(
+        epochs=3.0,
+        core_hours=(budget or COST.get(recipe, 5.0)) * (1 + off),
+        budget_hours=budget,
+        device="synthetic CPU",
+        seed=seed,
+        epoch_scale=epoch_scale,
+        train_images=10_000,
+    )
+    return build_accuracy(recipe, seed=seed, **{"training": training} | fields)
+
+
 def build_lut(
     device: str = "epyc7763",
     *,
@@ -113,6 +135,12 @@ def build_lut(
 def make_accuracy() -> Callable[..., AccuracyTable]:
     """The function that makes synthetic accuracy tables."""
     return build_accuracy
+
+
+@pytest.fixture(scope="session")
+def trained_within() -> Callable[..., AccuracyTable]:
+    """The function that makes accuracy tables of trainings within a budget."""
+    return build_trained_within
 
 
 @pytest.fixture(scope="session")

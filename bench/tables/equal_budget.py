@@ -1,0 +1,85 @@
+"""Table 2's second half: what each recipe gives for the same training budget."""
+
+from __future__ import annotations
+
+from bench.tables import captions, paper
+from bench.tables.budgets import Budget
+from bench.tables.collect import SettingResults
+from bench.tables.cost import mean_top1, spent_cell, subnets_sentence
+from bench.tables.model import Cell, Column, MethodRow, Table, mark_apart
+from bench.tables.rows import common_budgets
+from bench.tables.significance import Difference, against_best
+
+
+def equal_budget_table(name: str, title: str, results: SettingResults) -> Table | None:
+    """A block of columns for each budget that two recipes or more were trained with.
+
+    None where there is no such budget.
+    """
+    budgets = common_budgets(results)
+    if not budgets:
+        return None
+    shown = SettingResults.of(
+        results.setting, [source for source in results.sources if source.budget in budgets]
+    )
+    rows: list[list[Cell]] = [[] for _ in shown.by_recipe]
+    for budget in budgets:
+        _add_block(rows, shown, budget)
+    return Table(
+        name=name,
+        title=title,
+        caption=_caption(shown),
+        columns=[column for budget in budgets for column in _columns(budget)],
+        rows=[
+            MethodRow(method=paper.label(recipe), recipe=recipe, cells=cells)
+            for recipe, cells in zip(shown.by_recipe, rows, strict=True)
+        ],
+    )
+
+
+def _columns(budget: Budget) -> list[Column]:
+    group = f"budget {budget}"
+    return [
+        Column(title="Spent", group=group, decimals=3),
+        Column(title="Mean top-1", group=group, unit="%"),
+        Column(title="Less the best", group=group, unit="points"),
+    ]
+
+
+def _add_block(rows: list[list[Cell]], results: SettingResults, budget: Budget) -> None:
+    groups = results.at(budget)
+    means = [mean_top1(groups.of_recipe(recipe)) for recipe in results.by_recipe]
+    differences = against_best([score for score, _ in means])
+    place = len(rows[0]) + 1
+    for cells, recipe, (_, mean), apart in zip(
+        rows, results.by_recipe, means, differences, strict=True
+    ):
+        sources = groups.of_recipe(recipe)
+        cells += [spent_cell(sources), mean, _difference_cell(mean, apart)]
+    mark_apart(rows, place, differences)
+
+
+def _difference_cell(mean: Cell, apart: Difference | None) -> Cell:
+    if apart is None:
+        return Cell(note=mean.note)
+    itself = apart.low == apart.high == 0
+    return Cell(
+        value=apart.value,
+        low=None if itself else apart.low,
+        high=None if itself else apart.high,
+        seeds=mean.seeds,
+        sources=mean.sources,
+    )
+
+
+def _caption(results: SettingResults) -> list[str]:
+    devices = ", ".join(dict.fromkeys(s.table.training.device for s in results.sources))
+    return [
+        subnets_sentence(results),
+        captions.accuracy_sentence(results.setting, results.sources),
+        f"Spent: hours that the trainer recorded on {devices}, teacher phases included.",
+        "Less the best: points of mean top-1 less those of the best recipe of the budget, with the "
+        "interval that holds the true difference (95%).",
+        *captions.seed_sentences(results),
+        *captions.apart_sentences(results.sources),
+    ]
