@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +168,27 @@ def import_supernet(path: Path) -> Supernet:
     """
     state = read_checkpoint(path)
     config = detect_config(state, str(path))
+    return supernet_of_renamed(config, state, str(path), legacy_names)
+
+
+def supernet_of_renamed(
+    config: SupernetConfig,
+    state: dict[str, Tensor],
+    source: str,
+    names_of: Callable[[Supernet], dict[str, str]],
+) -> Supernet:
+    """The supernet of `config` with the tensors of `state`, in evaluation mode.
+
+    Args:
+        source: where they are from, for messages.
+        names_of: for each of a supernet's keys, but for counters, its name in `state`.
+
+    Raises:
+        UserError: listing what is missing, left over or of another shape.
+    """
     with torch.device("meta"):
         shapes = Supernet(config)
-    names = legacy_names(shapes)
+    names = names_of(shapes)
     expected = {theirs: ours for ours, theirs in names.items()}
     renamed = {expected.get(key, key): tensor for key, tensor in state.items()}
     counters = {
@@ -177,7 +196,7 @@ def import_supernet(path: Path) -> Supernet:
         for key in shapes.state_dict()
         if key.endswith("num_batches_tracked")
     }
-    return supernet_of(config, renamed | counters, str(path), names).eval()
+    return supernet_of(config, renamed | counters, source, names).eval()
 
 
 def _detect_width(
