@@ -23,7 +23,6 @@ from pathlib import Path
 from fofa.accuracy import AccuracyTable
 from fofa.data import DataSource, open_data
 from fofa.errors import UserError
-from fofa.evaluate.batchnorm import load_calibrated
 from fofa.export.classifier import ImageClassifier, Prediction
 from fofa.export.exporter import (
     ExportRequest,
@@ -35,11 +34,13 @@ from fofa.latency import Lut
 from fofa.precision import Precision
 from fofa.predictor.model import Predictor
 from fofa.predictor.model import load_predictor as _load_predictor
+from fofa.recalibration import load_calibrated
 from fofa.runs import Run
-from fofa.search.problem import Margin, Problem, Target
+from fofa.search.problem import Problem, Target
 from fofa.search.report import Outcome, Row
 from fofa.search.solve import solve
 from fofa.space import Architecture, SpaceKind, parse_architecture
+from fofa.validation import Margin
 
 __all__ = [
     "ImageClassifier",

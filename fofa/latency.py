@@ -3,12 +3,13 @@
 Tables are measured by the package `profilers`; the format lives here because search reads it.
 The latency of an architecture is `scale * (sum of its blocks) + offset_ms`, with the calibration
 of its resolution (scale 1, offset 0 where there is none). A block that is not in the table is an
-error that names it, never zero.
+error that names it, never zero. How far a network may be from that is a sum over its blocks, too:
+of the entries' `deviation_ms` (`Lut.bound`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -21,8 +22,8 @@ from fofa.files import FileModel
 from fofa.precision import short_precision
 from fofa.space import Architecture, BlockKey, BlockSpec, SearchSpace
 from fofa.space.family import ALL_KERNELS, MAX_EXPAND, MAX_STAGES
+from fofa.validation import INTERVAL, Bound, Finite, Validation, bound
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Method = Literal["measured", "published", "estimated"]
 
 
@@ -69,7 +70,9 @@ class LutEntry(BaseModel):
     """Latency of one block at one resolution, in milliseconds for the whole batch.
 
     `latency_ms` is the block's share of a network; `alone_ms`, where it was measured, is the time
-    of the block run by itself, and `mad_ms` and `samples` are those of that time.
+    of the block run by itself, and `mad_ms` and `samples` are those of that time. `deviation_ms` is
+    the block's share of the standard deviation of a network's error, calibration applied: the sum
+    over a network's blocks is at least that network's own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -82,6 +85,7 @@ class LutEntry(BaseModel):
     expand: int | None = None
     shape: dict[str, Any] = Field(default_factory=dict)
     latency_ms: Positive
+    deviation_ms: NonNegative | None = None
     alone_ms: Positive | None = None
     mad_ms: NonNegative | None = None
     samples: Annotated[int, Field(ge=0)] | None = None
@@ -109,6 +113,7 @@ class LutEntry(BaseModel):
         alone_ms: float | None = None,
         mad_ms: float | None = None,
         samples: int | None = None,
+        deviation_ms: float | None = None,
     ) -> LutEntry:
         """The entry of `block` in networks of `resolution` pixels."""
         key = block.key
@@ -121,6 +126,7 @@ class LutEntry(BaseModel):
             expand=key.expand,
             shape=block.shape(),
             latency_ms=latency_ms,
+            deviation_ms=deviation_ms,
             alone_ms=alone_ms,
             mad_ms=mad_ms,
             samples=samples,
@@ -143,47 +149,6 @@ class Calibration(BaseModel):
     offset_ms: Finite
 
 
-class EstimateError(BaseModel):
-    """What is known of the error of an estimated table: nobody has measured this hardware for it.
-
-    The percentages of the `Validation` that holds it are over published latencies of the same
-    runtime class and type, each estimated without any measurement of its own hardware.
-
-    Attributes:
-        factor: what the model's time was multiplied by to agree with the published ones.
-        bias_percent: by how much the estimates are too high in the middle.
-        low_factor, high_factor: times an estimate, the ends of its 90% interval.
-        inside_interval_percent: how many of the published ones lay inside.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["leave-one-hardware-out"] = "leave-one-hardware-out"
-    runtime_class: str
-    factor: Positive
-    measurements: Annotated[int, Field(ge=1)]
-    hardware: list[str]
-    bias_percent: Finite
-    low_factor: Positive
-    high_factor: Positive
-    inside_interval_percent: Annotated[float, Field(ge=0, le=100)]
-
-
-class Validation(BaseModel):
-    """Error of the table on whole networks that calibration never saw. Percentages."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    networks: Annotated[int, Field(ge=1)]
-    mape_percent: NonNegative
-    max_percent: NonNegative
-    within_5_percent: Annotated[float, Field(ge=0, le=100)]
-    within_10_percent: Annotated[float, Field(ge=0, le=100)]
-    kendall_tau: Annotated[float, Field(ge=-1, le=1)] | None
-    noise_percent: NonNegative
-    estimate: EstimateError | None = None
-
-
 class Stability(BaseModel):
     """Whether the measurement can be trusted, and every reason against it."""
 
@@ -194,10 +159,14 @@ class Stability(BaseModel):
 
 
 class Lut(FileModel):
-    """A device's latency table (schema `fofa.lut/1`)."""
+    """A device's latency table (schema `fofa.lut/2`).
+
+    Tables of version 1 hold no deviations and one session's errors; they are read as they are.
+    """
 
     SCHEMA: ClassVar[str] = "fofa.lut"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
+    UPGRADES: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: dict}
 
     device: DeviceRecord
     method: Method
@@ -255,14 +224,24 @@ class Lut(FileModel):
             return None
         return max(self.validation.mape_percent, self.validation.noise_percent)
 
-    @property
-    def margin_percent(self) -> float | None:
-        """By how much a network may be slower than predicted; None if that was never looked at.
+    def bound(self, level: float) -> Bound:
+        """What a share `level` (0 to 1) of networks stay below, their drift included.
 
-        Of an estimate the upper end of its interval, which one in twenty goes beyond.
+        Raises:
+            UserError: if the table was never validated.
         """
-        estimate = self.validation.estimate if self.validation else None
-        return self.error_percent if estimate is None else 100 * (estimate.high_factor - 1)
+        if self.validation is None:
+            raise UserError(
+                f"the {self.method} table of {self.device.requested} was not validated on "
+                "whole networks, so there is no error to keep a margin of; leave out --margin"
+            )
+        return bound(self.validation, level, self.drift_percent)
+
+    @property
+    def bounds_are_derived(self) -> bool:
+        """Whether bounds follow from a mean error, because no second session was measured."""
+        known = self.validation
+        return known is not None and known.uncertainty is None and known.estimate is None
 
     @property
     def instability(self) -> str | None:
@@ -281,6 +260,14 @@ class Lut(FileModel):
     @cached_property
     def _blocks(self) -> dict[tuple[int, BlockKey], float]:
         return {(entry.resolution, entry.key): entry.latency_ms for entry in self.entries}
+
+    @cached_property
+    def _deviations(self) -> dict[tuple[int, BlockKey], float]:
+        return {(entry.resolution, entry.key): entry.deviation_ms or 0.0 for entry in self.entries}
+
+    def block_deviation_ms(self, resolution: int, key: BlockKey) -> float:
+        """Share of one block in the standard deviation of a network's error."""
+        return self._deviations[resolution, key]
 
     def block_ms(self, resolution: int, key: BlockKey) -> float:
         """Share of one block in a network, before calibration.
@@ -311,6 +298,25 @@ class Lut(FileModel):
         if correction is None:
             return total_ms
         return correction.scale * total_ms + correction.offset_ms
+
+    def deviation_ms(self, architecture: Architecture) -> float:
+        """Standard deviation of the architecture's error, 0 where the table has none."""
+        return sum(
+            self._deviations[architecture.resolution, key] for key in block_keys(architecture)
+        )
+
+    def interval_ms(
+        self, architecture: Architecture, share: float = INTERVAL
+    ) -> tuple[float, float] | None:
+        """Between what the latency lies for a `share` of networks; None if never validated."""
+        if self.validation is None:
+            return None
+        latency, deviation = self.latency_ms(architecture), self.deviation_ms(architecture)
+        low, high = (self.bound(level) for level in ((1 - share) / 2, (1 + share) / 2))
+        return (
+            max(0.0, low.factor * latency + low.deviations * deviation),
+            high.factor * latency + high.deviations * deviation,
+        )
 
     def latencies_ms(self, architectures: Iterable[Architecture]) -> np.ndarray:
         """Predicted latency of each architecture, as a float64 vector."""

@@ -25,10 +25,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fofa.errors import UserError
-from fofa.evaluate.batchnorm import calibrate
 from fofa.export.onnx_file import noise_images, write_onnx
 from fofa.latency import Lut
 from fofa.precision import Precision
+from fofa.recalibration import calibrate
 from fofa.runs import Run
 from fofa.search.report import Row
 from fofa.space import parse_architecture
@@ -46,6 +46,8 @@ class Verdict:
     Attributes:
         error_percent: of the prediction, signed: positive where it says more than was measured.
         noise_percent: of the measurement itself.
+        low_ms, high_ms: the interval that the search stated; None where the table has no error.
+        inside: whether the measurement fell inside; None where there is no interval.
         holds: whether the measured latency keeps the limit; None where there is no limit.
         warnings: why the comparison may not be a fair one (unstable, other conditions).
     """
@@ -56,6 +58,9 @@ class Verdict:
     measured_ms: float
     error_percent: float
     noise_percent: float
+    low_ms: float | None
+    high_ms: float | None
+    inside: bool | None
     limit_ms: float | None
     holds: bool | None
     warnings: tuple[str, ...]
@@ -120,6 +125,13 @@ def verify(row: Row, run: Run) -> Verdict:
         measured_ms=measured,
         error_percent=100 * (row.latency_ms / measured - 1),
         noise_percent=float(timing["noise_percent"]),
+        low_ms=row.low_ms,
+        high_ms=row.high_ms,
+        inside=(
+            None
+            if row.low_ms is None or row.high_ms is None
+            else row.low_ms <= measured <= row.high_ms
+        ),
         limit_ms=row.limit_ms,
         holds=None if row.limit_ms is None else measured <= row.limit_ms,
         warnings=tuple(warnings),
@@ -132,18 +144,23 @@ def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
         return
     table = Table(title="Verified on this device", title_justify="left")
     table.add_column("architecture", overflow="fold")
-    for name in ("predicted", "measured", "error", "limit"):
+    for name in ("predicted", "interval", "measured", "error", "limit"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     for verdict in verdicts:
         words = {True: "within the limit", False: "over the limit", None: "no limit"}
+        inside = {True: ", inside the interval", False: ", OUTSIDE the interval", None: ""}
+        interval = "-"
+        if verdict.low_ms is not None and verdict.high_ms is not None:
+            interval = f"{verdict.low_ms:.3f} to {verdict.high_ms:.3f} ms"
         table.add_row(
             verdict.architecture,
             f"{verdict.predicted_ms:.3f} ms",
+            interval,
             f"{verdict.measured_ms:.3f} ms ± {verdict.noise_percent:.1f}%",
             f"{verdict.error_percent:+.1f}%",
             "-" if verdict.limit_ms is None else f"{verdict.limit_ms:g} ms",
-            words[verdict.holds],
+            words[verdict.holds] + inside[verdict.inside],
         )
     console.print(table)
     for verdict in verdicts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,15 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fofa.accuracy import AccuracyTable
-from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_console, stdout_console
+from fofa.commands.cli import (
+    EXIT_CODES,
+    make_app,
+    parse_resolutions,
+    run_app,
+    say_json,
+    stderr_console,
+    stdout_console,
+)
 from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.predictor.model import Predictor, load_predictor
 from fofa.runs import Run
-from fofa.search.problem import Margin, Problem, Target
+from fofa.search.problem import Problem, Target
 from fofa.search.report import Outcome, check_plot_path, plot_front, print_outcome
 from fofa.search.solve import solve
 from fofa.space import SpaceKind
+from fofa.validation import margin_of
 
 if TYPE_CHECKING:
     from fofa.verify import Verdict
@@ -31,7 +39,7 @@ app = make_app(
 )
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def search(
     lut: Annotated[
         list[Path] | None,
@@ -62,7 +70,10 @@ def search(
     ] = False,
     margin: Annotated[
         str,
-        typer.Option(help="none, or noise: stay below the limit by the table's validated error."),
+        typer.Option(
+            help="How sure a single network is to keep the limit: 90 or 95 (percent; `noise` is "
+            "95), other sessions and drift included. none: the predicted latency keeps it."
+        ),
     ] = "none",
     pareto: Annotated[
         bool, typer.Option("--pareto", help="Show the Pareto front (within the limits, if any).")
@@ -95,7 +106,7 @@ def search(
         space=_space(space),
         resolutions=parse_resolutions(resolutions),
         joint=joint,
-        margin=_margin(margin),
+        margin=margin_of(margin),
         seed=seed,
     )
     outcome = solve(problem, pareto=pareto or plot is not None)
@@ -106,7 +117,7 @@ def search(
         result = outcome.to_dict()
         if verify_:
             result["verification"] = [asdict(verdict) for verdict in verdicts]
-        print(json.dumps(result, indent=2, allow_nan=False))
+        say_json(result)
     else:
         console = stdout_console()
         print_outcome(outcome, console)
@@ -159,13 +170,6 @@ def _space(name: str) -> SpaceKind:
         case "compound" | "elastic":
             return name
     raise UserError(f"--space {name!r}: expected compound or elastic")
-
-
-def _margin(name: str) -> Margin:
-    match name:
-        case "none" | "noise":
-            return name
-    raise UserError(f"--margin {name!r}: expected none or noise")
 
 
 def main() -> None:

@@ -82,13 +82,18 @@ class CostTable:
 
 
 def latency_costs(
-    lut: Lut, resolutions: Sequence[int] | None = None, *, kind: SpaceKind | None = None
+    lut: Lut,
+    resolutions: Sequence[int] | None = None,
+    *,
+    kind: SpaceKind | None = None,
+    level: float | None = None,
 ) -> CostTable:
-    """The calibrated latencies (ms) of a look-up table.
+    """The calibrated latencies (ms) of a look-up table, or what bounds them.
 
     Args:
         resolutions: those to prepare; all of the table's by default.
         kind: prepare only this space's blocks; the table's own space by default.
+        level: give what this share (0 to 1) of networks stay below (`Lut.bound`).
 
     Raises:
         UserError: if the table lacks a block of the space or a resolution, naming it, or its
@@ -112,7 +117,20 @@ def latency_costs(
             f"the table of {lut.device.requested} is wrong: its calibration gives a network at "
             f"{chosen[int(least.argmin())]} px {least.min():.4g} ms"
         )
-    return calibrated
+    if level is None:
+        return calibrated
+    bound, deviations = lut.bound(level), deviation_costs(lut, chosen, kind=space.kind)
+    return replace(
+        calibrated,
+        fixed=bound.factor * calibrated.fixed + bound.deviations * deviations.fixed,
+        blocks=bound.factor * calibrated.blocks + bound.deviations * deviations.blocks,
+    )
+
+
+def deviation_costs(lut: Lut, resolutions: Sequence[int], *, kind: SpaceKind) -> CostTable:
+    """The standard deviations (ms) of the latencies' errors; 0 where the table has none."""
+    space = replace(lut.search_space, kind=kind)
+    return _additive(space, tuple(resolutions), lut.block_deviation_ms)
 
 
 def macs_costs(

@@ -87,12 +87,12 @@ def search_elastic(
     luts = [target.lut for target in targets]
     pairings = pair_with_all(luts, predictor, resolutions=problem.resolutions)
     resolutions, timed = pairings[0].resolutions, [p.timed for p in pairings[: len(targets)]]
-    latencies = []
+    predicted, latencies = [], []
     for target, at in zip(targets, timed, strict=True):
-        limit = target.limit_with_margin(problem.margin)
-        costs = latency_costs(target.lut, at, kind="elastic")
-        label = target.lut.device.requested
-        latencies.append(Constraint(costs, np.inf if limit is None else limit, "ms", label))
+        limit = np.inf if target.limit_ms is None else target.limit_ms
+        bounds = latency_costs(target.lut, at, kind="elastic", level=problem.level)
+        predicted.append(latency_costs(target.lut, at, kind="elastic"))
+        latencies.append(Constraint(bounds, limit, "ms", target.lut.device.requested))
     macs = macs_costs(network_config(predictor), resolutions)
     constraints = [*latencies, Constraint(macs, problem.max_macs or np.inf, "MACs")]
     limited = [constraint for constraint in constraints if np.isfinite(constraint.limit)]
@@ -108,7 +108,7 @@ def search_elastic(
             top1=100 * found.score,
             macs=round(float(macs.of(found.best)[0])),
             timed_as=tuple(replace(found.best, resolutions=at).architecture(0) for at in timed),
-            latencies_ms=tuple(float(c.costs.of(found.best)[0]) for c in latencies),
+            latencies_ms=tuple(float(costs.of(found.best)[0]) for costs in predicted),
         )
 
     best = search(limited) if limited else None

@@ -163,9 +163,12 @@ def _limits(
     """Each limit with the costs it is on, its unit and what it is called."""
     limits = []
     for target, candidates in zip(targets, timings, strict=False):
-        limit = target.limit_with_margin(problem.margin)
-        if limit is not None:
-            limits.append((candidates.latency_ms, limit, "ms", target.lut.device.requested))
+        if (limit := target.limit_ms) is not None:
+            cost = candidates.latency_ms
+            if problem.level is not None:
+                bound = target.lut.bound(problem.level)
+                cost = bound.factor * cost + bound.deviations * candidates.deviation_ms
+            limits.append((cost, limit, "ms", target.lut.device.requested))
     if problem.max_macs is not None:
         limits.append((timings[0].macs.astype(np.float64), problem.max_macs, "MACs", ""))
     return limits

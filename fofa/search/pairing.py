@@ -17,7 +17,7 @@ from fofa.accuracy import AccuracyTable, ProxyRecord, SpaceRecord
 from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.predictor.model import Predictor
-from fofa.search.costs import latency_costs, macs_costs
+from fofa.search.costs import deviation_costs, latency_costs, macs_costs
 from fofa.space import Architecture, NetworkConfig, SpaceKind
 from fofa.space.encoding import Population, compound_architectures, compound_population, encode
 
@@ -32,6 +32,8 @@ class Candidates:
             only for a declared stand-in).
         top1: percent, float64 (N,).
         latency_ms: of a batch, float64 (N,); NaN where there is no latency table.
+        deviation_ms: standard deviation of its error, as far as the table has it for each network,
+            float64 (N,).
         macs: of the accuracy table's architecture, int64 (N,).
         notes: sentences that every output made from these rows must repeat.
     """
@@ -40,6 +42,7 @@ class Candidates:
     timed_as: tuple[Architecture, ...]
     top1: np.ndarray
     latency_ms: np.ndarray
+    deviation_ms: np.ndarray
     macs: np.ndarray
     notes: tuple[str, ...]
 
@@ -53,6 +56,7 @@ class Candidates:
             timed_as=tuple(self.timed_as[int(row)] for row in rows),
             top1=self.top1[rows],
             latency_ms=self.latency_ms[rows],
+            deviation_ms=self.deviation_ms[rows],
             macs=self.macs[rows],
             notes=self.notes,
         )
@@ -122,6 +126,7 @@ def measured(accuracy: AccuracyTable, *, resolutions: Sequence[int] | None = Non
         timed_as=architectures,
         top1=np.array([row.top1 for row in rows]),
         latency_ms=np.full(len(rows), np.nan),
+        deviation_ms=np.zeros(len(rows)),
         macs=np.array([row.macs for row in rows], dtype=np.int64),
         notes=(),
     )
@@ -192,6 +197,7 @@ def predict_compound(lut: Lut | None, predictor: Predictor, pairing: Pairing) ->
         timed_as=architectures,
         top1=100 * predictor.predict(population),
         latency_ms=np.full(len(architectures), np.nan),
+        deviation_ms=np.zeros(len(architectures)),
         macs=costs.of(population).round().astype(np.int64),
         notes=(),
     )
@@ -222,6 +228,7 @@ def _timed(
         timed_as=timed_as,
         top1=rows.top1,
         latency_ms=costs.of(population),
+        deviation_ms=deviation_costs(lut, pairing.timed, kind=covered).of(population),
         macs=rows.macs,
         notes=pairing.notes,
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -21,8 +20,8 @@ from fofa.predictor.model import Predictor
 from fofa.search.costs import CostTable, affordable, amount, unattainable
 from fofa.space import Architecture, SpaceKind
 from fofa.space.encoding import ABSENT, Population
+from fofa.validation import MARGIN_LEVELS, Margin
 
-Margin = Literal["none", "noise"]
 Score = Callable[[Population], np.ndarray]
 """Predicted accuracy (N,) of a population; larger is better."""
 WEIGHT_STEPS = 50
@@ -42,22 +41,6 @@ class Target:
     lut: Lut
     limit_ms: float | None = None
 
-    def limit_with_margin(self, margin: Margin) -> float | None:
-        """The predicted latency that still keeps the limit if the table errs by its own error.
-
-        Raises:
-            UserError: if a margin is asked of a table that was not validated.
-        """
-        if margin == "none":
-            return self.limit_ms
-        error = self.lut.margin_percent
-        if error is None:
-            raise UserError(
-                f"the {self.lut.method} table of {self.lut.device.requested} was not validated on "
-                "whole networks, so there is no error to keep a margin of; leave out --margin"
-            )
-        return None if self.limit_ms is None else self.limit_ms / (1 + error / 100)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -69,7 +52,8 @@ class Problem:
             empty where only multiply-adds are limited.
         space: the predictor's search space; with an accuracy table what it holds is searched.
         resolutions: restrict the search to these, as the accuracy names them.
-        margin: `noise` keeps latencies below their limits by the tables' own errors.
+        margin: how sure a limit is to be kept by a single network (`fofa.validation.Margin`);
+            with `none` it is the predicted latency that keeps it.
         seed: of the evolutionary search.
 
     Raises:
@@ -96,8 +80,9 @@ class Problem:
             self._check_elastic()
         if self.seed < 0:
             raise UserError(f"seed {self.seed}: expected 0 or more")
-        for target in self.targets:
-            target.limit_with_margin(self.margin)
+        if self.level is not None:
+            for target in self.targets:
+                target.lut.bound(self.level)
 
     def _check_elastic(self) -> None:
         if isinstance(self.accuracy, Predictor):
@@ -108,6 +93,11 @@ class Problem:
                 "the accuracy table is of the compound space; the elastic space needs a predictor, "
                 "or a table of elastic architectures"
             )
+
+    @property
+    def level(self) -> float | None:
+        """Share of networks that the bounds held against the limits are to cover."""
+        return MARGIN_LEVELS.get(self.margin)
 
     @property
     def guide(self) -> Predictor | None:

@@ -13,7 +13,10 @@ two is one network on one device; a joint search has a row for each device:
     latency_ms          predicted by the table
     error_percent       the table's own validated error; null if it was not validated
     limit_ms            as given; null for none
-    margin              none or noise
+    low_ms, high_ms     between what the latency lies for 95% of networks, another session's speed
+                        and the machine's drift included; null if it was not validated
+    margin              none, 90, 95 or noise (another word for 95): the share of single networks
+                        that keep the limit
     top1, top1_source   percent; measured or predicted
     macs, max_macs      of one image
 
@@ -34,7 +37,7 @@ from rich.text import Text
 from fofa.errors import UserError
 from fofa.files import replacing
 from fofa.latency import Method
-from fofa.search.problem import Margin
+from fofa.validation import INTERVAL, Margin
 
 SCHEMA = "fofa.search/1"
 PLOT_FORMATS = (".png", ".svg", ".pdf")
@@ -52,6 +55,8 @@ class Row:
     batch_size: int | None = None
     latency_ms: float | None = None
     error_percent: float | None = None
+    low_ms: float | None = None
+    high_ms: float | None = None
     limit_ms: float | None = None
     margin: Margin
     top1: float
@@ -170,12 +175,14 @@ def _table(title: str, rows: Sequence[Row], *, limits: bool = True) -> Table:
 
 
 def _latency(row: Row) -> str:
-    """Latency with its uncertainty and how it was obtained, such as `5.02 ms ± 1.3%, measured`."""
+    """Latency, the interval that holds 95% of networks, and how it was obtained."""
     if row.latency_ms is None:
         return "-"
-    error = "error unknown" if row.error_percent is None else f"± {row.error_percent:.1f}%"
+    interval = "error unknown"
+    if row.low_ms is not None and row.high_ms is not None:
+        interval = f"{row.low_ms:.3f} to {row.high_ms:.3f} ms in {INTERVAL:.0%}"
     batch = f" (batch {row.batch_size})" if row.batch_size != 1 else ""
-    return f"{row.latency_ms:.3f} ms{batch} {error}\n{row.method}"
+    return f"{row.latency_ms:.3f} ms{batch} {row.method}\n{interval}"
 
 
 def _limit(row: Row) -> str:

@@ -61,6 +61,11 @@ def table_notes(lut: Lut) -> tuple[str, ...]:
         notes.append(
             f"The {name} table was measured on {hardware}, which is not what its name expects."
         )
+    if lut.method == "measured" and lut.bounds_are_derived:
+        notes.append(
+            f"The {name} table was measured in one session; its intervals and margins follow from "
+            "its mean error and the drift of its machine."
+        )
     if (reasons := lut.instability) is not None:
         notes.append(f"The measurement of the {name} table was unstable: {reasons}.")
     return tuple(notes)
@@ -89,9 +94,12 @@ def _rows(problem: Problem, targets: tuple[Target, ...], choice: Choice) -> list
             batch_size=target.lut.protocol.batch_size,
             latency_ms=latency_ms,
             error_percent=target.lut.error_percent,
+            low_ms=low_ms,
+            high_ms=high_ms,
             limit_ms=target.limit_ms,
         )
         for target, timed_as, latency_ms in zip(
             targets, choice.timed_as, choice.latencies_ms, strict=True
         )
+        for low_ms, high_ms in [target.lut.interval_ms(timed_as) or (None, None)]
     ]

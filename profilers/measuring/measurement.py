@@ -7,12 +7,18 @@ modules' business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from profilers.measuring.drift import Drift, correct, estimate_drift
-from profilers.measuring.samples import Round, SamplesFile, SchedulePlan, record_of
+from profilers.measuring.samples import (
+    Round,
+    SamplesFile,
+    SchedulePlan,
+    SessionSamples,
+    record_of,
+)
 from profilers.measuring.stability import usable_rounds
 from profilers.measuring.statistics import Summary, summarise
 
@@ -33,23 +39,42 @@ class Measurement:
     drift: Drift
     summaries: dict[str, Summary]
 
-    def samples_file(self, identity: dict[str, Any]) -> SamplesFile:
-        """The raw samples as a file."""
-        names = list(dict.fromkeys(visit.item for visit in self.rounds[0].visits))
-        numbers = {name: number for number, name in enumerate(sorted(names))}
-        return SamplesFile(
-            identity=identity,
+    def samples(self) -> SessionSamples:
+        """The raw samples as files hold them."""
+        names = sorted({visit.item for visit in self.rounds[0].visits})
+        numbers = {name: number for number, name in enumerate(names)}
+        return SessionSamples(
             plan=self.plan,
-            items=sorted(names),
+            items=names,
             rounds=[record_of(round_, numbers) for round_ in self.rounds],
         )
 
+    def samples_file(
+        self, identity: dict[str, Any], others: Sequence[Measurement] = ()
+    ) -> SamplesFile:
+        """The raw samples as a file, with those of other sessions."""
+        own = self.samples()
+        return SamplesFile(
+            identity=identity,
+            plan=own.plan,
+            items=own.items,
+            rounds=own.rounds,
+            other_sessions=[other.samples() for other in others],
+        )
 
-def evaluate(plan: SchedulePlan, rounds: Sequence[Round], canary: str) -> Measurement:
-    """Correct finished rounds for drift and summarise them, item by item."""
+
+def evaluate(
+    plan: SchedulePlan, rounds: Sequence[Round], canary: str, held_out: Collection[str] = ()
+) -> Measurement:
+    """Correct finished rounds for drift and summarise them, item by item.
+
+    Args:
+        held_out: items that are corrected but say nothing about the drift: those that a table is
+            validated with take no part in anything that it is made of.
+    """
     used = usable_rounds(rounds)
     visits = [visit for round_ in used for visit in round_.visits]
-    drift = estimate_drift(visits, canary)
+    drift = estimate_drift([visit for visit in visits if visit.item not in held_out], canary)
     by_item: dict[str, list[list[float]]] = {}
     for visit in visits:
         by_item.setdefault(visit.item, []).append(correct(visit, drift))

@@ -12,10 +12,10 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -118,25 +118,37 @@ class RoundRecord(BaseModel):
             raise ValueError(f"never visits {missing[0]}")
 
 
-class SamplesFile(FileModel):
-    """Everything that was timed (schema `fofa.samples/1`), compressed beside the table."""
+class SessionSamples(BaseModel):
+    """Everything that one process timed."""
 
-    SCHEMA: ClassVar[str] = "fofa.samples"
-    VERSION: ClassVar[int] = 1
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    identity: dict[str, Any]
     plan: SchedulePlan
     items: list[str]
     rounds: list[RoundRecord]
 
     @model_validator(mode="after")
-    def _check_rounds(self) -> SamplesFile:
+    def _check_rounds(self) -> Self:
         for record in self.rounds:
             try:
                 record.check(self.items, self.plan)
             except ValueError as error:
                 raise ValueError(f"round {record.round}: {error}") from None
         return self
+
+
+class SamplesFile(FileModel, SessionSamples):
+    """Everything that was timed (schema `fofa.samples/2`), compressed beside the table.
+
+    The plain fields are of the session that the table was made in; version 1 knew no others.
+    """
+
+    SCHEMA: ClassVar[str] = "fofa.samples"
+    VERSION: ClassVar[int] = 2
+    UPGRADES: ClassVar[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: dict}
+
+    identity: dict[str, Any]
+    other_sessions: list[SessionSamples] = Field(default_factory=list)
 
 
 class PartialFile:

@@ -1,8 +1,10 @@
 """What is timed: every unique block, whole networks to calibrate and to validate, and the canary.
 
 The choice is a function of the space and the seed alone, so that a resumed run times the same.
-Calibration networks are chosen to tell the blocks apart (D-optimal design); validation networks are
-drawn at random from the others, so that their error speaks for the whole space.
+Calibration networks are chosen so that the mean variance of a prediction, over the whole space, is
+least (I-optimal design). Of the validation networks half are drawn at random from the others, so
+that their error speaks for the whole space. The other half lie where searches end, on a front of
+size against time, for which multiply-adds stand as long as nothing is measured.
 """
 
 from __future__ import annotations
@@ -24,11 +26,15 @@ from fofa.space import (
     Subnet,
     block_macs,
     compound_subnets,
+    macs,
     network_blocks,
+    params,
 )
 from profilers.measuring.settings import MeasureSettings
 
-Role = Literal["canary", "block", "calibration", "validation", "repeat", "file"]
+Role = Literal["canary", "block", "calibration", "validation", "repeat", "other", "file"]
+HELD_OUT: tuple[Role, ...] = ("validation", "repeat", "other")
+"""Networks that take no part in making a table."""
 ELASTIC_POOL = 256
 """Random subnets among which the elastic space's calibration networks are chosen."""
 DESIGN_RIDGE = 1e-3
@@ -62,6 +68,11 @@ class Workload:
     canary: Item
     items: tuple[Item, ...]
 
+    @property
+    def held_out(self) -> frozenset[str]:
+        """Names of the items that take no part in making a table."""
+        return frozenset(item.name for item in self.items if item.role in HELD_OUT)
+
     def of(self, role: Role, resolution: int | None = None) -> list[Item]:
         """The items of a role, at one resolution or at all."""
         return [
@@ -86,7 +97,7 @@ def plan_workload(space: SearchSpace, config: NetworkConfig, settings: MeasureSe
             "repeat": chosen.validation[: settings.repeats],
         }
         for role, subnets in roles.items():
-            items += [_network(role, subnet, resolution, config) for subnet in subnets]
+            items += [network_item(role, subnet, resolution, config) for subnet in subnets]
     middle = space.resolutions[(len(space.resolutions) - 1) // 2]
     return Workload(canary_item(middle, config), tuple(items))
 
@@ -95,7 +106,7 @@ def canary_item(resolution: int, config: NetworkConfig) -> Item:
     """The fixed reference network: of middling depth in every stage."""
     choices = [stage.compound_depths for stage in config.family.stages]
     middle = Subnet.compound([depths[len(depths) // 2] for depths in choices], config.family)
-    return _network("canary", middle, resolution, config)
+    return network_item("canary", middle, resolution, config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,32 +122,63 @@ def choose_subnets(
 ) -> ChosenSubnets:
     """Calibration and validation subnets of one resolution."""
     rng = random.Random(f"{settings.seed}/{resolution}")
-    if space.kind == "compound":
-        pool = list(compound_subnets(space.family))
-        rng.shuffle(pool)
-    else:
-        drawn = {space.sample_subnet(rng): None for _ in range(ELASTIC_POOL)}
-        pool = [space.smallest, space.largest, *drawn]
-        pool = list(dict.fromkeys(pool))
-    picked = d_optimal(_features(pool, resolution, config), settings.calibration_networks)
+    pool = network_pool(space, rng)
+    picked = i_optimal(_features(pool, resolution, config), settings.calibration_networks)
     rest = [subnet for index, subnet in enumerate(pool) if index not in set(picked)]
-    validation = rng.sample(rest, settings.validation_networks)
+    time = np.array([macs(Architecture(subnet, resolution), config) for subnet in rest])
+    size = np.array([params(Architecture(subnet, resolution), config) for subnet in rest])
+    validation = mixed_choice(rest, time, size, settings.validation_networks, rng)
     return ChosenSubnets(tuple(pool[index] for index in picked), tuple(validation))
 
 
-def d_optimal(features: np.ndarray, count: int) -> list[int]:
-    """Rows of `features` (N, F) whose information matrix has the largest determinant, greedily.
+def network_pool(space: SearchSpace, rng: random.Random) -> list[Subnet]:
+    """All subnets of the compound space in random order; of the elastic one a random sample, and
+    its smallest and largest."""
+    if space.kind == "compound":
+        pool = list(compound_subnets(space.family))
+        rng.shuffle(pool)
+        return pool
+    drawn = {space.sample_subnet(rng): None for _ in range(ELASTIC_POOL)}
+    return list(dict.fromkeys([space.smallest, space.largest, *drawn]))
 
-    Each step adds the row about which the rows so far say least: the largest x' M^-1 x.
+
+def mixed_choice(
+    subnets: Sequence[Subnet], time: np.ndarray, value: np.ndarray, count: int, rng: random.Random
+) -> list[Subnet]:
+    """Half of `count` evenly from the front of most `value` for the `time`, half at random.
+
+    In random order, so that any first few of them are of both kinds.
+    """
+    front = front_rows(time, value)
+    steps = np.linspace(0, len(front) - 1, min(count // 2, len(front))).round().astype(int)
+    chosen = [subnets[front[step]] for step in dict.fromkeys(steps.tolist())]
+    rest = [subnet for subnet in subnets if subnet not in set(chosen)]
+    chosen += rng.sample(rest, min(count - len(chosen), len(rest)))
+    rng.shuffle(chosen)
+    return chosen
+
+
+def front_rows(time: np.ndarray, value: np.ndarray) -> list[int]:
+    """Rows than which no other has as much value in less time, by rising time."""
+    order = np.lexsort((-value, time))
+    best = np.maximum.accumulate(np.concatenate(([-np.inf], value[order][:-1])))
+    return [int(row) for row, most in zip(order, best, strict=True) if value[row] > most]
+
+
+def i_optimal(features: np.ndarray, count: int) -> list[int]:
+    """Rows of `features` (N, F) with which predictions vary least on average over all rows.
+
+    Greedily: each step adds the row that takes most from the mean of x' M^-1 x.
     """
     scale = np.abs(features).max(axis=0)
     rows = features / np.where(scale > 0, scale, 1.0)
     inverse = np.eye(rows.shape[1]) / DESIGN_RIDGE
     picked: list[int] = []
     for _ in range(min(count, len(rows))):
-        leverage = np.einsum("nf,fg,ng->n", rows, inverse, rows)
-        leverage[picked] = -np.inf
-        best = int(np.argmax(leverage))
+        products = rows @ inverse @ rows.T
+        gain = (products**2).mean(axis=0) / (1 + np.diagonal(products))
+        gain[picked] = -np.inf
+        best = int(np.argmax(gain))
         picked.append(best)
         direction = inverse @ rows[best]
         inverse -= np.outer(direction, direction) / (1 + rows[best] @ direction)
@@ -151,7 +193,8 @@ def _features(subnets: Sequence[Subnet], resolution: int, config: NetworkConfig)
     return np.array(table, dtype=np.float64)
 
 
-def _network(role: Role, subnet: Subnet, resolution: int, config: NetworkConfig) -> Item:
+def network_item(role: Role, subnet: Subnet, resolution: int, config: NetworkConfig) -> Item:
+    """The item of a whole network."""
     architecture = Architecture(subnet, resolution)
     blocks = tuple(network_blocks(subnet, resolution, config))
     replica = 1 if role == "repeat" else 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any
 
 from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
-from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
+from fofa.latency import Lut, ProtocolRecord
 from fofa.space import NetworkConfig, SearchSpace
 from profilers.hardware.devices import Device, ran_on
 from profilers.hardware.environment import capture_environment, live_state
-from profilers.measuring.measurement import Measurement, evaluate
+from profilers.measuring.measurement import Measurement
 from profilers.measuring.rounds import Instruments, prepare
 from profilers.measuring.samples import (
     PartialFile,
@@ -25,11 +26,15 @@ from profilers.measuring.samples import (
     write_samples,
 )
 from profilers.measuring.settings import MeasureSettings
-from profilers.measuring.stability import is_disturbed, judge
-from profilers.measuring.statistics import Summary, noise_percent
-from profilers.measuring.workload import Item, Workload, plan_workload
+from profilers.measuring.stability import is_disturbed
+from profilers.measuring.workload import Workload, plan_workload
 from profilers.plugin import MeasuringPlugin, PluginOptions, Session, TablePlugin
-from profilers.tables.calibrate import Timings, calibrate_blocks, validation_record
+from profilers.tables.assemble import TimedSession, assemble, impossible
+from profilers.tables.other_session import RunSession, plan_other_session
+
+
+class ImpossibleTableError(UserError):
+    """What was timed cannot be true; the wish was right, so programs end with exit code 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +57,9 @@ def import_table(
         UserError: if the source is missing or wrong, or has not all of `resolutions`.
     """
     lut = plugin.table(request.space, request.config, request.options, request.device.name)
-    lut = lut.model_copy(update={"created": lut.created or _now()})
+    lut = lut.model_copy(
+        update={"created": lut.created or datetime.now(UTC).isoformat(timespec="seconds")}
+    )
     return lut if resolutions is None else restrict(lut, resolutions)
 
 
@@ -87,13 +94,19 @@ def measure_lut(
     *,
     fresh: bool = False,
     require_match: bool = False,
+    run_session: RunSession | None = None,
 ) -> Lut:
     """Measure `request` on this machine and write the table to `out`, raw samples beside it.
 
     An interrupted measurement of the same request that lies beside `out` is continued, unless
     `fresh`.
 
+    Args:
+        run_session: times networks in another session; without it the table's own is the only one.
+
     Raises:
+        ImpossibleTableError: if the times cannot be those of networks, after measuring for as long
+            again; nothing is written.
         UserError: if the plugin cannot run here, if the hardware is not the device's and
             `require_match` says that it must be, or if `out` cannot be written.
     """
@@ -116,22 +129,52 @@ def measure_lut(
         if fresh:
             partial.discard()
         before, start = state_of(session), instruments.clock()
+        protocol = session.protocol
+
+        def table_of(first: TimedSession, others: Sequence[TimedSession] = ()) -> Lut:
+            return assemble(
+                request.device, request.space, request.config, protocol, environment, first, others
+            )
+
+        def fault_of(plan: SchedulePlan, rounds: Sequence[Round]) -> str | None:
+            timed = TimedSession.of(workload, plan, rounds)
+            return impossible(table_of(timed), timed.measurement)
+
         plan, rounds, num_resumed = resumable_rounds(
-            session, workload, request.settings, instruments, partial, identity
+            session,
+            workload,
+            request.settings.first_session if run_session else request.settings,
+            instruments,
+            partial,
+            identity,
+            fault_of,
         )
-        measurement = evaluate(plan, rounds, workload.canary.name)
-        environment |= {
-            "before": before,
-            "after": state_of(session),
-            "measurement": {
-                "seconds": round(instruments.clock() - start, 1),
-                "resumed_rounds": num_resumed,
-                **measurement_facts(measurement),
-            },
-        }
-        lut = build_lut(request, session.protocol, workload, measurement, environment)
+        environment |= {"before": before, "after": state_of(session)}
+    first = TimedSession.of(workload, plan, rounds)
+    if fault := fault_of(plan, rounds):
+        partial.discard()
+        raise ImpossibleTableError(
+            f"{out}: not written, because {fault}: end other programs, or measure for longer "
+            f"(--budget-seconds {2 * request.settings.budget_seconds:g}), and run it again"
+        )
+    others = []
+    for number in range(1, request.settings.sessions if run_session else 1):
+        instruments.progress.stage(f"session {number + 1}", 1)
+        settings = request.settings.other_session(number)
+        networks = plan_other_session(table_of(first), request.config, settings, workload)
+        assert run_session is not None
+        others.append(TimedSession.of(networks, *run_session(networks, settings)))
+        instruments.progress.advance()
+    environment["measurement"] = {
+        "seconds": round(instruments.clock() - start, 1),
+        "resumed_rounds": num_resumed,
+        **measurement_facts(first.measurement),
+        "sessions": [session_facts(other, first) for other in others],
+    }
+    lut = table_of(first, others)
     side = samples_path(out)
-    write_samples(side, measurement.samples_file(identity))
+    samples = first.measurement.samples_file(identity, [other.measurement for other in others])
+    write_samples(side, samples)
     lut = lut.model_copy(update={"raw_samples": side.name})
     lut.write(out)
     partial.discard()
@@ -151,8 +194,12 @@ def resumable_rounds(
     instruments: Instruments,
     partial: PartialFile,
     identity: dict[str, Any],
+    fault_of: Callable[[SchedulePlan, Sequence[Round]], str | None] = lambda plan, rounds: None,
 ) -> tuple[SchedulePlan, list[Round], int]:
     """Time every item of `workload`, keeping finished rounds in `partial` as they come.
+
+    Args:
+        fault_of: says what is wrong with finished rounds; then as many again are made.
 
     Returns:
         The plan, all rounds, and how many of them an interrupted measurement with the same
@@ -169,82 +216,14 @@ def resumable_rounds(
         for round_ in prepared.rounds(plan, finished):
             partial.append(round_)
             rounds.append(round_)
+        if fault := fault_of(plan, rounds):
+            instruments.warn(f"{fault}: measuring on")
+            plan = plan.model_copy(update={"rounds": 2 * plan.rounds})
+            partial.start(identity, plan, rounds)
+            for round_ in prepared.rounds(plan, tuple(rounds)):
+                partial.append(round_)
+                rounds.append(round_)
     return plan, rounds, len(finished)
-
-
-def build_lut(
-    request: LutRequest,
-    protocol: ProtocolRecord,
-    workload: Workload,
-    measurement: Measurement,
-    environment: dict[str, Any],
-) -> Lut:
-    """The table that follows from a measurement: calibrated, validated and judged."""
-    summaries = measurement.summaries
-    calibrated = calibrate_blocks(
-        {
-            resolution: Timings(
-                {
-                    item.blocks[0]: summaries[item.name].median_ms
-                    for item in workload.of("block", resolution)
-                },
-                [
-                    (item.blocks, summaries[item.name].median_ms)
-                    for item in workload.of("calibration", resolution)
-                ],
-            )
-            for resolution in request.space.resolutions
-        }
-    )
-    entries = [
-        entry(item, summaries[item.name], calibrated[item.resolution].block_ms[item.blocks[0]])
-        for item in workload.of("block")
-    ]
-    repeats = repeated_ms(workload, measurement)
-    networks = [summaries[item.name] for item in workload.items if item.architecture]
-    lut = Lut(
-        device=DeviceRecord(
-            requested=request.device.name,
-            measured_on=environment,
-            matches=request.device.matches(ran_on(environment)),
-        ),
-        method="measured",
-        protocol=protocol,
-        space=SpaceRecord.of(request.space),
-        entries=entries,
-        calibration={str(size): fit.calibration for size, fit in calibrated.items()},
-        stability=judge(measurement.used, measurement.drift, networks, noise_percent(repeats)),
-        created=_now(),
-    )
-    held_out = workload.of("validation")
-    validation = validation_record(
-        lut.latencies_ms(item.architecture for item in held_out if item.architecture),
-        [summaries[item.name].median_ms for item in held_out],
-        repeats,
-    )
-    return lut.model_copy(update={"validation": validation})
-
-
-def entry(item: Item, alone: Summary, latency_ms: float) -> LutEntry:
-    """The table's entry of a block: as timed alone, and its share of a network."""
-    return LutEntry.of(
-        item.blocks[0],
-        latency_ms,
-        resolution=item.resolution,
-        alone_ms=alone.median_ms,
-        mad_ms=alone.mad_ms,
-        samples=alone.samples,
-    )
-
-
-def repeated_ms(workload: Workload, measurement: Measurement) -> list[tuple[float, float]]:
-    """Both times of every network that was timed as two separate entries."""
-    first = {item.architecture: item.name for item in workload.of("validation")}
-    summaries = measurement.summaries
-    return [
-        (summaries[first[item.architecture]].median_ms, summaries[item.name].median_ms)
-        for item in workload.of("repeat")
-    ]
 
 
 def measurement_identity(
@@ -278,5 +257,13 @@ def measurement_facts(measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def session_facts(other: TimedSession, first: TimedSession) -> dict[str, Any]:
+    """How another session went: by resolution, how much slower it was than the table's own."""
+    shifts = other.as_seen_from(first).shifts()
+    return {
+        **measurement_facts(other.measurement),
+        "slower_percent": {
+            str(resolution): round(100 * math.expm1(shift), 2)
+            for resolution, shift in shifts.items()
+        },
+    }

@@ -10,22 +10,21 @@ resolution tell by how much. With y the time of a network, m the times of its bl
 small, so that a handful of networks suffices for many blocks (ridge regression, in relative errors;
 outlying networks are weighted down by Huber's rule). How small, the networks say themselves: of a
 few values of `deviation` the one with the least leave-one-out error over all resolutions is taken.
-The table's entries are m_b * (1 + d_b). How far the table is off after that is said by other
-networks, which the fit never saw (`validation_record`).
+The table's entries are m_b * (1 + d_b). How sure the fit is of a network's time is its posterior
+variance; how far the table is off is said by other networks, which the fit never saw (`validate`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import kendalltau
 
-from fofa.latency import Calibration, Validation
+from fofa.latency import Calibration
 from fofa.space import BlockSpec
-from profilers.measuring.statistics import huber_weights, noise_percent
+from profilers.measuring.statistics import MAD_TO_SIGMA, huber_weights
 
 DEVIATIONS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 """Candidates for the standard deviation of a block's value within networks from its own."""
@@ -57,16 +56,34 @@ class CalibratedBlocks:
 
     block_ms: dict[BlockSpec, float]
     calibration: Calibration
+    posterior: Posterior
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """What the fit does not know: the covariance of scale, offset and the blocks' deviations."""
+
+    alone_ms: Mapping[BlockSpec, float]
+    covariance: np.ndarray
+
+    def deviations_ms(self, networks: Sequence[Sequence[BlockSpec]]) -> np.ndarray:
+        """Standard deviation of each network's predicted time, (N,)."""
+        parts = block_counts(self.alone_ms, networks) * np.array([*self.alone_ms.values()])
+        design = np.column_stack([parts.sum(axis=1), np.ones(len(parts)), parts])
+        variance = np.einsum("nf,fg,ng->n", design, self.covariance, design)
+        return np.sqrt(np.maximum(variance, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """Scale, offset (ms), deviation of each block, and leave-one-out errors of the networks."""
+    """Scale, offset (ms), deviation of each block, leave-one-out errors of the networks, and the
+    covariance of the first three."""
 
     scale: float
     offset: float
     deviation: np.ndarray
     left_out: np.ndarray
+    covariance: np.ndarray
 
 
 def calibrate_blocks(timings: Mapping[int, Timings]) -> dict[int, CalibratedBlocks]:
@@ -86,35 +103,10 @@ def calibrate_blocks(timings: Mapping[int, Timings]) -> dict[int, CalibratedBloc
                 )
             },
             calibration=Calibration(scale=fit.scale, offset_ms=fit.offset),
+            posterior=Posterior(timings[resolution].alone_ms, fit.covariance),
         )
         for resolution, fit in best.items()
     }
-
-
-def validation_record(
-    predicted_ms: Sequence[float] | np.ndarray,
-    measured_ms: Sequence[float] | np.ndarray,
-    repeats_ms: Sequence[tuple[float, float]],
-) -> Validation:
-    """Errors in percent of the measured time.
-
-    Args:
-        predicted_ms, measured_ms: of each validation network.
-        repeats_ms: pairs of times of one network that was timed as two separate entries; their
-            mean relative difference is the noise floor, below which no table can come.
-    """
-    predicted, measured = np.asarray(predicted_ms), np.asarray(measured_ms)
-    errors = 100 * np.abs(predicted / measured - 1)
-    tau = float(kendalltau(predicted, measured).statistic) if len(measured) > 1 else float("nan")
-    return Validation(
-        networks=len(measured),
-        mape_percent=float(errors.mean()),
-        max_percent=float(errors.max()),
-        within_5_percent=float(100 * np.mean(errors <= 5)),
-        within_10_percent=float(100 * np.mean(errors <= 10)),
-        kendall_tau=None if np.isnan(tau) else tau,
-        noise_percent=noise_percent(repeats_ms),
-    )
 
 
 def _left_out_error(fits: Mapping[int, _Fit]) -> float:
@@ -122,14 +114,22 @@ def _left_out_error(fits: Mapping[int, _Fit]) -> float:
     return float(np.mean(np.abs(np.concatenate([fit.left_out for fit in fits.values()]))))
 
 
+def block_counts(
+    blocks: Collection[BlockSpec], networks: Sequence[Sequence[BlockSpec]]
+) -> np.ndarray:
+    """How often each network has each block, (N, B)."""
+    column = {block: index for index, block in enumerate(blocks)}
+    counts = np.zeros((len(networks), len(column)))
+    for row, members in enumerate(networks):
+        for block, count in Counter(members).items():
+            counts[row, column[block]] = count
+    return counts
+
+
 def _parts(timings: Timings) -> tuple[np.ndarray, np.ndarray]:
     """Time that each block contributes to each network if taken as alone (N, B), and the
     networks' times (N,)."""
-    column = {block: index for index, block in enumerate(timings.alone_ms)}
-    counts = np.zeros((len(timings.networks), len(column)))
-    for row, (members, _) in enumerate(timings.networks):
-        for block, count in Counter(members).items():
-            counts[row, column[block]] = count
+    counts = block_counts(timings.alone_ms, [members for members, _ in timings.networks])
     alone = np.array(list(timings.alone_ms.values()))
     return counts * alone, np.array([ms for _, ms in timings.networks])
 
@@ -154,11 +154,13 @@ def _fit(parts: np.ndarray, times: np.ndarray, block_deviation: float) -> _Fit:
         leverage = weights * np.einsum("nf,fg,ng->n", design, inverse, design)
         weights = huber_weights(residuals, NETWORK_NOISE)
     left_out = residuals / np.maximum(1 - leverage, 1e-6)
+    noise = max(NETWORK_NOISE, MAD_TO_SIGMA * float(np.median(np.abs(left_out))))
     scale = float(solution[0])
     if scale <= 0:
         # Times that have nothing to do with the blocks: no shape to be learned from them.
-        return _Fit(
-            plain_scale, 0.0, np.zeros(num_blocks), parts.sum(axis=1) * plain_scale / times - 1
-        )
+        off = parts.sum(axis=1) * plain_scale / times - 1
+        unknown = np.zeros(num_blocks + 2)
+        unknown[0] = plain_scale * float(np.sqrt(np.mean(off**2)))
+        return _Fit(plain_scale, 0.0, np.zeros(num_blocks), off, np.diag(unknown**2))
     deviation = np.clip(solution[2:] / scale, -MAX_DEVIATION, MAX_DEVIATION)
-    return _Fit(scale, float(solution[1]), deviation, left_out)
+    return _Fit(scale, float(solution[1]), deviation, left_out, noise**2 * inverse)

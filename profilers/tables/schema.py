@@ -17,7 +17,8 @@ from fofa.latency import Lut
 def lut_schema() -> dict[str, Any]:
     """The JSON schema (2020-12) of a table."""
     schema = Lut.model_json_schema(by_alias=True, mode="validation")
-    schema["properties"]["schema"] = {"const": f"{Lut.SCHEMA}/{Lut.VERSION}"}
+    versions = sorted({*Lut.UPGRADES, Lut.VERSION})
+    schema["properties"]["schema"] = {"enum": [f"{Lut.SCHEMA}/{number}" for number in versions]}
     required = sorted({"schema", *schema.get("required", [])})
     return (
         {"$schema": "https://json-schema.org/draft/2020-12/schema"}

@@ -12,11 +12,11 @@ from fofa.latency import (
     Lut,
     LutEntry,
     Stability,
-    Validation,
     block_keys,
     required_keys,
 )
 from fofa.space import NetworkConfig, SearchSpace, parse_architecture
+from fofa.validation import Validation
 
 
 def test_latency_is_the_calibrated_sum_of_the_blocks(make_lut) -> None:

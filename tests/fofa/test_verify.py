@@ -134,14 +134,24 @@ def test_verdicts() -> None:
         measured_ms=2.5,
         error_percent=-20.0,
         noise_percent=0.5,
+        low_ms=1.9,
+        high_ms=2.1,
+        inside=False,
         limit_ms=2.2,
         holds=False,
         warnings=("unstable: reasons",),
     )
     printed = io.StringIO()
-    print_verdicts([verdict], Console(file=printed, width=120, highlight=False))
+    print_verdicts([verdict], Console(file=printed, width=160, highlight=False))
     text = printed.getvalue()
-    for expected in ("2.000 ms", "2.500 ms ± 0.5%", "-20.0%", "over the limit", "unstable"):
+    for expected in (
+        "2.000 ms",
+        "2.500 ms ± 0.5%",
+        "-20.0%",
+        "over the limit",
+        "OUTSIDE",
+        "unstable",
+    ):
         assert expected in text
     print_verdicts([], Console(file=(nothing := io.StringIO())))
     assert nothing.getvalue() == ""

@@ -12,7 +12,7 @@ from fofa.accuracy import (
     SpaceRecord,
     TrainingRecord,
 )
-from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord, Validation
+from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
 from fofa.space import (
     Architecture,
     BlockSpec,
@@ -22,6 +22,7 @@ from fofa.space import (
     macs,
     params,
 )
+from fofa.validation import Validation
 
 
 def block_ms(block: BlockSpec, resolution: int) -> float:

@@ -13,9 +13,10 @@ import pytest
 from waiting import PATIENCE_SECONDS
 
 from fofa.accuracy import ProxyRecord, SpaceRecord
-from fofa.latency import Lut, Validation
+from fofa.latency import Lut
 from fofa.predictor.model import Predictor, PredictorRecord, num_block_features
 from fofa.space import MOBILENETV3
+from fofa.validation import Validation
 
 COMMAND = [sys.executable, "-m", "fofa.commands.search"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "150"}
@@ -28,6 +29,8 @@ KEYS = {
     "batch_size",
     "latency_ms",
     "error_percent",
+    "low_ms",
+    "high_ms",
     "limit_ms",
     "margin",
     "top1",
@@ -107,7 +110,7 @@ def test_the_table_and_the_picture(files) -> None:
     arguments = ("--lut", "lut.json", "--accuracy", "accuracy.json", "--max-latency", "12")
     done = call(files, *arguments, "--plot", "front.svg")
     assert (done.returncode, done.stderr) == (0, "")
-    for expected in ("± 2.0%", "measured", "Pareto front", "exact search of 486 architectures"):
+    for expected in ("ms in 95%", "measured", "Pareto front", "exact search of 486 architectures"):
         assert expected in done.stdout
     assert (files / "front.svg").read_text().startswith("<?xml")
 
@@ -115,8 +118,15 @@ def test_the_table_and_the_picture(files) -> None:
 def test_a_margin_keeps_the_limit_even_if_the_table_errs(files) -> None:
     arguments = ("--lut", "lut.json", "--accuracy", "accuracy.json", "--max-latency", "12")
     row = json.loads(call(files, *arguments, "--margin", "noise", "--json").stdout)["results"][0]
-    assert row["latency_ms"] * 1.02 <= 12
+    # A mean error of 2% is a standard deviation of 2.5%; one network in twenty goes beyond 4.2%.
+    assert row["latency_ms"] * 1.042 <= 12
     assert row["margin"] == "noise"
+    assert row["low_ms"] < row["latency_ms"] < row["high_ms"]
+    assert any("measured in one session" in note for note in row_notes(files, arguments))
+
+
+def row_notes(files, arguments) -> list[str]:
+    return json.loads(call(files, *arguments, "--json").stdout)["notes"]
 
 
 def test_several_tables(files) -> None:

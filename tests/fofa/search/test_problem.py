@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from fofa.errors import UserError
-from fofa.latency import Lut, Validation
+from fofa.latency import Lut
 from fofa.search.costs import latency_costs
 from fofa.search.problem import Constraint, Problem, Target, cheapest_within, within_limits
+from fofa.validation import Validation
 
 RESOLUTIONS = (128, 160)
 
@@ -46,15 +47,17 @@ def validated(lut: Lut, mape: float, noise: float) -> Lut:
     return Lut(**(dict(lut) | {"validation": validation}))
 
 
-def test_a_latency_at_the_tightened_limit_keeps_the_limit_if_the_table_errs(make_lut) -> None:
+def test_a_margin_is_a_quantile_of_single_networks_not_the_mean_error(make_lut, make_accuracy):
     lut = validated(make_lut(), 2.0, 1.0)
-    assert target(lut, 10).limit_with_margin("noise") * 1.02 == pytest.approx(10)
-    assert target(lut, 10).limit_with_margin("none") == 10
-
-
-def test_no_margin_without_validation(make_lut) -> None:
-    with pytest.raises(UserError, match="was not validated"):
-        target(make_lut(), 10).limit_with_margin("noise")
+    levels = {
+        margin: Problem(accuracy=make_accuracy(), targets=(target(lut, 10),), margin=margin).level
+        for margin in ("none", "90", "95", "noise")
+    }
+    assert levels == {"none": None, "90": 0.90, "95": 0.95, "noise": 0.95}
+    plain, *bounds = (latency_costs(lut, level=level).fixed for level in (None, 0.9, 0.95))
+    # A mean error of 2% is a standard deviation of 2.5%.
+    assert np.log(bounds[0] / plain) == pytest.approx(1.2816 * 0.02 * np.sqrt(np.pi / 2), rel=1e-3)
+    assert np.log(bounds[1] / plain) == pytest.approx(1.6449 * 0.02 * np.sqrt(np.pi / 2), rel=1e-3)
 
 
 def test_limits_that_exclude_each_other(make_lut) -> None:
