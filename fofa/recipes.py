@@ -27,8 +27,8 @@ the full-sized network from the labels, every other from the full-sized one (equ
 Anchor = Literal["largest", "smallest"]
 
 WARMUP_STEPS = 30
-"""What the full-sized network learns alone, at least, before it teaches: after a handful of steps it
-is near chance, while the paper's, after five epochs, is right about nearly half of ImageNet."""
+"""What the full-sized network learns alone, at least, before it teaches: after a few steps it is
+near chance, while the paper's, after five epochs, is right about nearly half of ImageNet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,6 +321,23 @@ def sandwich() -> Recipe:
     )
 
 
+def naive() -> Recipe:
+    """Naive sampling (paper, equation 4): random subnets learn from the labels alone; 185 epochs.
+
+    One subnet a step, the paper's baseline at its cheapest: it takes the most steps for its cost,
+    which is what short budgets need (docs/experiments.md).
+    """
+    parent = fofa_n4()
+    warmup, distillation = parent.phases
+    sampling = replace(distillation, name="sampling", anchors=(), num_random=1, loss="labels")
+    return replace(
+        parent,
+        name="naive",
+        summary="short warm-up, then one random subnet a step, from the labels alone",
+        phases=(warmup, sampling),
+    )
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "ofa": ofa,
     "compofa": compofa,
@@ -328,6 +345,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "fofa-n4": fofa_n4,
     "fofa-n4-300": fofa_n4_300,
     "sandwich": sandwich,
+    "naive": naive,
 }
 
 

@@ -21,6 +21,7 @@ EPOCHS = {
     "fofa-n4": 185,
     "fofa-n4-300": 300,
     "sandwich": 185,
+    "naive": 185,
 }
 # (name, warm-up epochs, epochs, subnets per step, learning rate per 2048 images)
 PHASES = {
@@ -41,6 +42,7 @@ PHASES = {
     "fofa-n4": [("warmup", 5, 0, 1, 2.6), ("distillation", 0, 180, 4, 2.6)],
     "fofa-n4-300": [("warmup", 5, 0, 1, 2.6), ("distillation", 0, 295, 4, 2.6)],
     "sandwich": [("warmup", 5, 0, 1, 2.6), ("distillation", 0, 180, 4, 2.6)],
+    "naive": [("warmup", 5, 0, 1, 2.6), ("sampling", 0, 180, 1, 2.6)],
 }
 
 # (depths, expand ratios) that OFA's phases draw from

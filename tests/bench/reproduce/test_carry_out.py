@@ -27,6 +27,7 @@ from bench.reproduce.plan import (
     Study,
     TrainOptions,
     checked_preset,
+    parse_budgets,
     parse_recipes,
     parse_seeds,
     state_of,
@@ -107,6 +108,31 @@ def test_other_settings_are_not_taken_for_done(study: Study, commands: Any) -> N
     state = state_of(next(other.jobs()))
     assert not state.trained
     assert state.training == "other settings: epoch_scale is 0.1 there and 0.5 here"
+
+
+def test_one_run_for_every_recipe_budget_and_seed(study: Study, commands: Any) -> None:
+    wider = dataclasses.replace(study, budgets=parse_budgets("0.4,0.1"), seeds=(0, 1))
+    commands.failures[6] = 130
+    assert run(wider, commands)[0] == 130
+    commands.failures.clear()
+    code, shown = run(wider, commands)
+    assert code == 0
+    assert "0.1 h" in shown
+    names = ["ofa-0.1h", "fofa-n3-0.1h", "ofa-0.4h", "fofa-n3-0.4h"]
+    names += [f"{name}-seed1" for name in names]
+    assert [name for step, name in commands.calls if step == "train"] == names
+    assert sorted(path.stem for path in (study.out / "accuracy").iterdir()) == sorted(names)
+    # Epochs of the same recipes are other runs, with names of their own.
+    assert not any(state_of(job).trained for job in study.jobs())
+    other = dataclasses.replace(wider.preset, batch_size=32)
+    again = state_of(next(dataclasses.replace(wider, preset=other).jobs()))
+    assert again.training == "other settings: batch_size is 64 there and 32 here"
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "0.1,,0.2", "nan", "inf", "much"])
+def test_budgets_that_are_none(text: str) -> None:
+    with pytest.raises(UserError, match="expected hours such as"):
+        parse_budgets(text)
 
 
 def test_an_evaluation_of_fewer_images_is_not_taken_for_a_whole_one(
