@@ -11,10 +11,8 @@ from onnx import numpy_helper
 from benchmarks.measuring import Finding
 from fofa.runtime.graph import (
     INPUT_NAME,
-    OUTPUT_NAME,
     build_model,
     input_shape,
-    output_shape,
     random_input,
 )
 from fofa.space import BlockSpec, NetworkConfig, Subnet, compound_subnets, network_blocks
@@ -103,5 +101,4 @@ def _filled(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[PROVIDER])
-    scores = np.empty(output_shape(blocks, 1), dtype=np.float32)
-    return OnnxRuntimeRunner(onnxruntime, session, {INPUT_NAME: values}, {OUTPUT_NAME: scores})
+    return OnnxRuntimeRunner(session, {INPUT_NAME: values})

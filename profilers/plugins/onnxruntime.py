@@ -1,9 +1,11 @@
 """ONNX Runtime on the CPU: what most networks run on where there is no accelerator.
 
-One thread unless more are asked for. Inputs and outputs are bound once, so that a run allocates
-nothing and copies nothing. Worker threads do not spin between runs: with a hundred sessions open,
-the spinning ones would take the cores from the one that is being timed. The process is kept on as
-many cores as it has threads where the system allows it; `pin=off` leaves that to the scheduler.
+One thread unless more are asked for. What is timed is what people run: `session.run(None, inputs)`
+with the runtime's own session options but for the number of threads. It hands out new outputs every
+time; `binding=on` binds inputs and outputs once, which saves up to 3% of a network of 1.3 ms and
+less of larger ones. `spinning=stop` lets worker threads sleep between runs, which only matters with
+more than one thread. The process is kept on as many cores as it has threads where the system allows
+it; `pin=off` leaves that to the scheduler.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ from profilers.plugin import (
 PROVIDER = "CPUExecutionProvider"
 DETACHED_BYTES = 65_536
 """Weights from this size on are kept apart from the models, once for all that have the same."""
-SWITCH = ("off", "on")
+CHOICES = {"pin": ("on", "off"), "binding": ("off", "on"), "spinning": ("on", "stop")}
+"""Options, their defaults first."""
 INSTALL_HINT = "pip install onnxruntime"
 INPUT_TYPES = {"tensor(float)": "fp32", "tensor(float16)": "fp16"}
 
@@ -77,12 +80,24 @@ class OnnxRuntimePlugin(MeasuringPlugin):
             )
         if options.source is not None:
             raise UserError("onnxruntime measures; it takes no source")
-        if unknown := sorted(options.extra.keys() - {"pin"}):
-            raise UserError(f"onnxruntime: unknown options {', '.join(unknown)}; known: pin")
-        pin = options.extra.get("pin", "on")
-        if pin not in SWITCH:
-            raise UserError(f"onnxruntime: pin {pin!r}, expected {' or '.join(SWITCH)}")
-        return OnnxRuntimeSession(batch_size, dtype, threads, pin=pin == "on")
+        if unknown := sorted(options.extra.keys() - CHOICES.keys()):
+            raise UserError(
+                f"onnxruntime: unknown options {', '.join(unknown)}; known: {', '.join(CHOICES)}"
+            )
+        chosen = {name: choices[0] for name, choices in CHOICES.items()} | options.extra
+        for name, choices in CHOICES.items():
+            if chosen[name] not in choices:
+                raise UserError(
+                    f"onnxruntime: {name} {chosen[name]!r}, expected {' or '.join(sorted(choices))}"
+                )
+        return OnnxRuntimeSession(
+            batch_size,
+            dtype,
+            threads,
+            pin=chosen["pin"] == "on",
+            binding=chosen["binding"] == "on",
+            spinning=chosen["spinning"] == "on",
+        )
 
 
 class OnnxRuntimeSession(Session):
@@ -92,7 +107,16 @@ class OnnxRuntimeSession(Session):
         UserError: if onnxruntime is not installed.
     """
 
-    def __init__(self, batch_size: int, dtype: str, threads: int, *, pin: bool = False) -> None:
+    def __init__(
+        self,
+        batch_size: int,
+        dtype: str,
+        threads: int,
+        *,
+        pin: bool = False,
+        binding: bool = False,
+        spinning: bool = True,
+    ) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -101,6 +125,7 @@ class OnnxRuntimeSession(Session):
         self._batch_size = batch_size
         self._dtype = dtype
         self._threads = threads
+        self._bound, self._spinning = binding, spinning
         self._weights: dict[tuple[tuple[int, ...], int, bytes], Any] = {}  # by shape, type, digest
         self._pinning = contextlib.ExitStack()
         self._cores = self._pinning.enter_context(pinned(threads)) if pin else None
@@ -116,6 +141,8 @@ class OnnxRuntimeSession(Session):
             provider=PROVIDER,
             clock="perf_counter",
             pinned=self._cores is not None,
+            binding="on" if self._bound else "off",
+            spinning="on" if self._spinning else "stop",
         )
 
     def hardware(self) -> dict[str, Any]:
@@ -132,13 +159,8 @@ class OnnxRuntimeSession(Session):
         weights = self._detach_weights(model)
         session = self._open(model.SerializeToString(), weights)
         values = random_input(input_shape(blocks, self._batch_size), self._dtype)
-        return OnnxRuntimeRunner(
-            self._runtime,
-            session,
-            {INPUT_NAME: values},
-            {OUTPUT_NAME: np.empty(output_shape(blocks, self._batch_size), values.dtype)},
-            weights,
-        )
+        scores = np.empty(output_shape(blocks, self._batch_size), values.dtype)
+        return self._runner(session, {INPUT_NAME: values}, {OUTPUT_NAME: scores}, weights)
 
     def load(self, network: Path) -> Runner:
         if not network.is_file():
@@ -153,14 +175,20 @@ class OnnxRuntimeSession(Session):
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{network}: not a network that onnxruntime runs: {reason}") from None
         inputs = {value.name: self._random(network, value) for value in session.get_inputs()}
-        outputs = dict(
-            zip(
-                [value.name for value in session.get_outputs()],
-                session.run(None, inputs),
-                strict=True,
-            )
-        )
-        return OnnxRuntimeRunner(self._runtime, session, inputs, outputs)
+        names = [value.name for value in session.get_outputs()]
+        outputs = dict(zip(names, session.run(None, inputs), strict=True))
+        return self._runner(session, inputs, outputs, {})
+
+    def _runner(
+        self,
+        session: Any,
+        inputs: dict[str, np.ndarray],
+        outputs: dict[str, np.ndarray],
+        weights: Mapping[str, Any],
+    ) -> Runner:
+        if self._bound:
+            return BoundRunner(self._runtime, session, inputs, outputs, weights)
+        return OnnxRuntimeRunner(session, inputs, weights)
 
     def _detach_weights(self, model: onnx.ModelProto) -> dict[str, Any]:
         """Take the large weights out of `model` and return them by name.
@@ -191,7 +219,8 @@ class OnnxRuntimeSession(Session):
         options.log_severity_level = 3
         if weights:
             options.add_external_initializers(list(weights), list(weights.values()))
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        if not self._spinning:
+            options.add_session_config_entry("session.force_spinning_stop", "1")
         return self._runtime.InferenceSession(model, options, providers=[PROVIDER])
 
     def _random(self, network: Path, value: Any) -> np.ndarray:
@@ -202,6 +231,29 @@ class OnnxRuntimeSession(Session):
 
 
 class OnnxRuntimeRunner(Runner):
+    """A session that is run as people run it; every run allocates its outputs."""
+
+    def __init__(
+        self,
+        session: Any,
+        inputs: dict[str, np.ndarray],
+        weights: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._session, self._inputs = session, inputs
+        # The runtime points into the weights; they must live as long as the session.
+        self._weights = weights
+
+    def run(self) -> float:
+        start = time.perf_counter_ns()
+        self._session.run(None, self._inputs)
+        return (time.perf_counter_ns() - start) / 1e6
+
+    def close(self) -> None:
+        self._session = self._weights = None
+        self._inputs = {}
+
+
+class BoundRunner(Runner):
     """A session with its inputs and outputs bound to memory that stays."""
 
     def __init__(
@@ -210,7 +262,7 @@ class OnnxRuntimeRunner(Runner):
         session: Any,
         inputs: dict[str, np.ndarray],
         outputs: dict[str, np.ndarray],
-        weights: Mapping[str, Any] | None = None,
+        weights: Mapping[str, Any],
     ) -> None:
         self._session = session
         self._binding = session.io_binding()

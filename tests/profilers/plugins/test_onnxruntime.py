@@ -30,6 +30,38 @@ def test_it_says_how_it_measures(session):
     assert (protocol.plugin, protocol.dtype) == ("onnxruntime", "fp32")
     assert (protocol.batch_size, protocol.threads) == (1, 1)
     assert protocol.runtime.startswith("onnxruntime 1.")
+    assert (protocol.binding, protocol.spinning) == ("off", "on")
+
+
+@pytest.mark.parametrize("extra", [{"binding": "on"}, {"spinning": "stop"}, {"pin": "off"}])
+def test_session_options_are_choices_and_stand_in_the_protocol(extra, tmp_path):
+    with PLUGIN.open(PluginOptions(extra=extra, threads=2)) as session:
+        recorded = session.protocol.model_dump()
+        name, value = next(iter(extra.items()))
+        assert recorded[{"pin": "pinned"}.get(name, name)] == {"off": False}.get(value, value)
+        runner = session.lower(BLOCKS)
+        assert runner.run() > 0
+        runner.close()
+        assert session.load(save(tmp_path / "n.onnx")).run() > 0
+
+
+def test_what_runs_is_a_plain_run_with_the_runtimes_own_options(session, monkeypatch):
+    """Nothing is set but threads, the log and the weights; outputs are new at every run."""
+    import onnxruntime
+
+    entries, calls = [], []
+    options = onnxruntime.SessionOptions
+    monkeypatch.setattr(
+        options, "add_session_config_entry", lambda self, *entry: entries.append(entry)
+    )
+    runner = session.lower(BLOCKS)
+    plain = runner._session.run
+    monkeypatch.setattr(
+        runner._session, "run", lambda names, inputs: calls.append(names) or plain(names, inputs)
+    )
+    runner.run()
+    assert calls == [None]
+    assert entries == []
 
 
 def test_blocks_networks_and_files_run(session, tmp_path):
