@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from fofa.plain_text import one_line
 
 INK = "#24292e"
 GRID = "#d9dee3"

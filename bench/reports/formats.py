@@ -18,8 +18,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from bench.tables.captions import ALIKE
-from fofa.plain_text import one_line
 from bench.tables.model import Cell, ChosenArchitecture, Column, MethodRow, Table
+from fofa.plain_text import one_line
 
 
 def number(value: float, column: Column) -> str:

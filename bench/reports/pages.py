@@ -17,9 +17,9 @@ import fofa
 from bench.reports import formats
 from bench.reports.build import Report
 from bench.reports.provenance import SourceFile, provenance
-from fofa.plain_text import one_line
 from bench.tables.model import Cell, Column, Table
 from fofa.files import write_bytes, write_text
+from fofa.plain_text import one_line
 
 TABLES, FIGURES = "tables", "figures"
 PAGE, SUMMARY = "report.html", "report.md"

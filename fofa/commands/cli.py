@@ -1,23 +1,42 @@
-"""What every command line shares: the console, and how errors end a program.
+"""What every command line shares: what it writes through, and how it ends.
 
-Exit codes: 0 done, 1 a check did not hold, 2 bad input or a missing requirement (one line on
-standard error), 130 interrupted.
+Exit codes mean the same in all programs (`EXIT_CODES`); 70 beside them is a fault of ours, with a
+traceback, and 141 a reader of the output that went away (`| head`), as if by its signal.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
+import os
 import re
 import sys
-from collections.abc import Sequence
-from typing import Any, NoReturn
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NoReturn, TextIO, cast
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 
+from fofa.commands.start import stoppable, stopped_line
 from fofa.errors import UserError
+from fofa.plain_text import OutputError, PlainStream, json_text, one_line, plain_lines
 from fofa.space import check_resolutions
+from fofa.train.stopping import INTERRUPTED
 
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 a check did not hold, or training cannot go on; 2 wrong input, a "
+    "missing requirement or too little memory, said in one line; 130 stopped, and what can be "
+    "continued is saved."
+)
+"""For the help of every command (`epilog`)."""
+FAULT_OF_OURS, BROKEN_PIPE = 70, 141
+"""What sysexits.h calls an internal error, and what a shell says of a program without a reader."""
+WIDTHS = range(40, 1001)
+"""Columns that tables can be read in; a width of 0 would hide everything."""
 LISTS = {
     "--resolutions": re.compile(r"[0-9,]+", re.ASCII),
     "--architectures": re.compile(r"[0-9x+,@-]*@[0-9x+,@-]*", re.ASCII),
@@ -36,17 +55,64 @@ def make_app(help_text: str) -> typer.Typer:
     )
 
 
-def stderr_console() -> Console:
-    """Where progress and warnings go, so that standard output holds results only.
+class PlainConsole(Console):
+    """A console on which names are text: no markup, no control characters, no further lines."""
 
-    Brackets in what is printed are text, never markup: names of files and devices hold them.
-    """
-    return Console(stderr=True, highlight=False, markup=False)
+    def __init__(self, stream: TextIO, *, stderr: bool, soft_wrap: bool = False) -> None:
+        below = stream.stream if isinstance(stream, PlainStream) else stream
+        super().__init__(
+            file=cast(TextIO, PlainStream(below, styled=True)),
+            stderr=stderr,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=soft_wrap,
+        )
+        if self.width not in WIDTHS:
+            self.width = min(max(self.width, WIDTHS[0]), WIDTHS[-1])
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's; what is given as a string is a line."""
+        lines = (one_line(o) if isinstance(o, str) else o for o in objects)
+        super().print(*lines, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich's, before the text's width is counted."""
+        return super().render_str(plain_lines(text), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """As rich's; only rich itself moves the cursor."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(plain_lines(text), style)
+
+
+def stderr_console() -> Console:
+    """Where progress and warnings go, so that standard output holds results only."""
+    return PlainConsole(sys.stderr, stderr=True)
 
 
 def stdout_console(*, soft_wrap: bool = False) -> Console:
-    """Where results go. Brackets in a name are no markup here either."""
-    return Console(highlight=False, markup=False, soft_wrap=soft_wrap)
+    """Where results go."""
+    return PlainConsole(sys.stdout, stderr=False, soft_wrap=soft_wrap)
+
+
+def say(line: str) -> None:
+    """Print one line on standard output."""
+    print(one_line(line))
+
+
+def say_json(value: Any) -> None:
+    """Print `value` on standard output as JSON."""
+    print(json_text(value))
+
+
+def say_to_ci(line: str) -> None:
+    """Print a line that a CI system obeys; what comes from files has to be escaped in it."""
+    stream = cast(Any, sys.stdout)
+    (stream if isinstance(stream, PlainStream) else PlainStream(stream)).order(line)
 
 
 def joined_lists(arguments: Sequence[str]) -> list[str]:
@@ -77,33 +143,86 @@ def parse_resolutions(text: str | None) -> tuple[int, ...] | None:
     return check_resolutions([int(part) for part in parts])
 
 
-def run_app(app: typer.Typer, name: str, **options: Any) -> NoReturn:
-    """Run `app` as the program `name` and exit with its code.
+def run_app(app: typer.Typer, name: str, *, hint: str = "") -> NoReturn:
+    """Run `app` as the program `name` and exit with its code (`EXIT_CODES`).
 
     A `UserError`, an operating-system error on a named file, or memory that does not suffice
     becomes one line and exit code 2.
+
+    Args:
+        hint: what the line that says that it was stopped goes on with.
     """
-    for stream in (sys.stdout, sys.stderr):
+    _check_output(name)
+    with _plain_streams(), stoppable(name, hint) as was_stopped:
+        try:
+            code = _exit_code(app, name)
+            sys.stdout.flush()
+        except OutputError as error:
+            if error.reason.errno == errno.EPIPE:
+                sys.exit(BROKEN_PIPE)
+            _fail(name, str(error))
+        except BaseException as error:
+            # What a library makes of a lost process is no fault of its own then.
+            if not was_stopped() and not isinstance(error, KeyboardInterrupt):
+                _end(name, error)
+            code = INTERRUPTED
+        if code == INTERRUPTED and was_stopped():
+            print(stopped_line(name, hint), file=sys.stderr)
+    sys.exit(code)
+
+
+def _exit_code(app: typer.Typer, name: str) -> int:
+    """Run the command; the code that it or its library of options exits with."""
+    try:
+        app(args=joined_lists(sys.argv[1:]), prog_name=name)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    return 0
+
+
+def _end(name: str, error: BaseException) -> NoReturn:
+    """Exit as an exception says that nobody caught."""
+    if isinstance(error, UserError):
+        _fail(name, str(error))
+    if isinstance(error, OSError) and (error.filename is not None or error.errno is not None):
+        place = f"{error.filename}: " if error.filename else ""
+        _fail(name, f"{place}{error.strerror or error}")
+    if isinstance(error, (MemoryError, RuntimeError)) and _is_out_of_memory(error):
+        _fail(name, ": ".join(["not enough memory", *str(error).splitlines()[:1]]))
+    traceback.print_exception(error)
+    sys.exit(FAULT_OF_OURS)
+
+
+def _check_output(name: str) -> None:
+    """Refuse a closed standard output, whose number the next file that is opened would get.
+
+    A closed standard error is replaced: there is nobody to tell.
+    """
+    streams: tuple[TextIO | None, ...] = (sys.stdout, sys.stderr)  # None where closed
+    if streams[1] is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if streams[0] is None:
+        _fail(name, "standard output is closed; send it to /dev/null if it is not wanted")
+
+
+@contextlib.contextmanager
+def _plain_streams() -> Iterator[None]:
+    """Everything that is printed goes through a `PlainStream`."""
+    before = sys.stdout, sys.stderr
+    for stream in before:
         if isinstance(stream, io.TextIOWrapper):
             # Names of files may hold what the terminal's encoding does not.
             stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = (cast(TextIO, PlainStream(stream)) for stream in before)
     try:
-        app(args=joined_lists(sys.argv[1:]), prog_name=name, **options)
-    except UserError as error:
-        _fail(name, str(error))
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
-    except OSError as error:
-        if error.filename is None and error.errno is None:
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        _fail(name, f"{place}{error.strerror or error}")
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        _fail(name, ": ".join(["not enough memory", *str(error).splitlines()[:1]]))
-    sys.exit(0)
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # The interpreter would try once more at its end, and exit with a code of its own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
@@ -113,5 +232,6 @@ def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
 
 
 def _fail(name: str, message: str) -> NoReturn:
-    print(f"{name}: {message}", file=sys.stderr)
+    """Say what is wrong in one line, and exit with code 2."""
+    print(one_line(f"{name}: {message}"), file=sys.stderr)
     sys.exit(2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,15 @@ import numpy as np
 import typer
 
 from fofa.accuracy import AccuracyTable
-from fofa.commands.cli import make_app, run_app, stderr_console, stdout_console
+from fofa.commands.cli import (
+    EXIT_CODES,
+    make_app,
+    run_app,
+    say,
+    say_json,
+    stderr_console,
+    stdout_console,
+)
 from fofa.errors import UserError
 from fofa.predictor.model import HeldOutRecord, load_predictor
 from fofa.progress import Progress
@@ -23,7 +30,7 @@ app = make_app(
 )
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def sample(
     run: Annotated[Path, typer.Argument(help="Run folder of an elastic supernet.")],
     num: Annotated[int, typer.Option("--num", "-n", help="Architectures to name.")] = 1000,
@@ -33,10 +40,10 @@ def sample(
     from fofa.predictor.training import sample_architectures
 
     names = [a.name for a in sample_architectures(Run.open(run).record.space, num, seed)]
-    print(",".join(names))
+    say(",".join(names))
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def train(
     tables: Annotated[
         list[Path], typer.Argument(help="Accuracy tables of sampled architectures of one supernet.")
@@ -67,7 +74,7 @@ def train(
     _show(f"{out}: trained on {predictor.record.trained_on} architectures", held, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def check(
     predictor: Annotated[Path, typer.Argument(help="Predictor (.safetensors, or OFA's .pth).")],
     table: Annotated[Path, typer.Argument(help="Accuracy table that it was not trained on.")],
@@ -97,7 +104,7 @@ def check(
 
 def _show(what: str, error: HeldOutRecord, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(error.model_dump(), indent=2))
+        say_json(error.model_dump())
         return
     tau = "unknown" if error.kendall_tau is None else f"{error.kendall_tau:.3f}"
     console = stdout_console(soft_wrap=True)

@@ -60,11 +60,11 @@ def test_memory_that_torch_does_not_get_is_one_line() -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_programming_error_stays_a_traceback() -> None:
+def test_a_programming_error_stays_a_traceback_and_is_no_check_that_failed() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, "bug"], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1
+    assert done.returncode == 70
     assert "RuntimeError: bug" in done.stderr
 
 
