@@ -52,6 +52,7 @@ class FakeCommands:
             resolutions=preset.resolutions,
             batch_size=preset.batch_size,
             epoch_scale=epoch_scale,
+            budget_hours=float(options["--budget"]) if "--budget" in options else None,
             seed=seed,
         ).write(folder / SETTINGS_NAME)
         RunRecord(

@@ -208,7 +208,7 @@ def test_choices_are_checked() -> None:
     with pytest.raises(UserError, match="name it with --data"):
         checked_preset("imagenet", None)
     assert parse_recipes("sandwich, ofa") == ("ofa", "sandwich")
-    assert len(parse_recipes(None)) == 6
+    assert len(parse_recipes(None)) == 7
     assert parse_seeds("3,0,3") == (3, 0)
     for wrong in ("", "a", "1,,2", "-1", "²"):
         with pytest.raises(UserError, match="seeds"):
