@@ -1,0 +1,1 @@
+"""Measuring on another machine: what is carried there, what runs there, what comes back."""

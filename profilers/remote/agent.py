@@ -1,0 +1,425 @@
+"""Measures the networks of a bundle on the machine that it runs on, and writes the samples down.
+
+    python agent.py                  in the unpacked bundle; a run that was killed is continued
+    python agent.py --cores 4-7      on these cores only
+
+It needs Python 3.8, numpy and onnxruntime, nothing else; in a bundle it is one file, into which the
+modules of fofa that are imported below were written (`profilers.remote.bundle.agent_text`). Each
+finished round is a line of `samples.jsonl`, flushed to disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import json
+import os
+import sys
+import time
+import types
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from profilers.hardware.cores import affinity, numbers_in, pinned
+from profilers.hardware.load import OtherPrograms
+from profilers.measuring.schedule import SESSION_GAP_SECONDS, order_of_round, plan_schedule
+from profilers.remote.machine import machine_record, round_state, state_record
+
+PROVIDER = "CPUExecutionProvider"
+SAMPLES = "samples.jsonl"
+LOG = "log"
+PROCESS = "pid"
+MEMORY_SHARE = 0.7
+"""Of the free memory that the networks may take; beyond it each is opened for its visit alone."""
+ELEMENT_TYPES = {"fp32": np.float32, "fp16": np.float16}
+
+
+class AgentError(Exception):
+    """Something that the person who started the agent can mend, in one sentence."""
+
+
+class BusyError(AgentError):
+    """Another agent is at work here."""
+
+
+class Progress:
+    """Says on the standard error how far it is: one line that changes, or one line a tenth."""
+
+    def __init__(self) -> None:
+        self._stage, self._total, self._done, self._shown = "", 1, 0, -1
+
+    def stage(self, name: str, total: int, done: int = 0) -> None:
+        """A new part begins."""
+        self._stage, self._total, self._done, self._shown = name, max(total, 1), done, -1
+        self._show()
+
+    def advance(self) -> None:
+        """One step of the part is done."""
+        self._done += 1
+        self._show()
+
+    def _show(self) -> None:
+        live = sys.stderr.isatty()
+        step = self._done if live else 10 * self._done // self._total
+        if step == self._shown:
+            return
+        self._shown = step
+        end = "\n" if not live or self._done >= self._total else ""
+        text = f"{self._stage} {self._done}/{self._total}"
+        print(("\r" + text.ljust(40)) if live else text, end=end, file=sys.stderr, flush=True)
+
+
+class Bundle:
+    """The files of a bundle, and what a runtime needs of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.plan = json.loads((folder / "plan.json").read_text("utf-8"))
+            self._noise = np.fromfile(str(folder / "noise.f32"), np.float32)
+        except (OSError, ValueError) as error:
+            raise AgentError(f"not an unpacked bundle: {error}") from None
+        self.settings = types.SimpleNamespace(**self.plan["settings"])
+        self.names = [item["name"] for item in self.plan["items"]]
+        self._graphs = [item["graph"] for item in self.plan["items"]]
+
+    def graph(self, item: int) -> dict[str, Any]:
+        """What plan.json says of an item's graph."""
+        found: dict[str, Any] = self.plan["graphs"][self._graphs[item]]
+        return found
+
+    def model(self, item: int) -> bytes:
+        """The item's ONNX graph, without weights."""
+        return (self.folder / self.graph(item)["file"]).read_bytes()
+
+    def weight(self, number: int) -> np.ndarray:
+        """A weight, cut from the noise: shape, where it begins, scale."""
+        shape, start, scale = self.plan["weights"][number]
+        values = np.resize(np.roll(self._noise, -start), int(np.prod(shape))).reshape(shape)
+        return (values * np.float32(scale)).astype(ELEMENT_TYPES[self.plan["dtype"]], copy=False)
+
+    def num_bytes(self, item: int) -> int:
+        """Of an item's weights."""
+        shapes = [self.plan["weights"][number][0] for _, number in self.graph(item)["weights"]]
+        size = np.dtype(ELEMENT_TYPES[self.plan["dtype"]]).itemsize
+        return size * sum(int(np.prod(shape)) for shape in shapes)
+
+
+class OnnxRuntime:
+    """Opens an item's graph with weights that all graphs share."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise AgentError(
+                f"onnxruntime cannot be imported ({error}): pip install onnxruntime"
+            ) from None
+        self.runtime, self.version = onnxruntime, str(onnxruntime.__version__)
+        self._bundle = bundle
+        self._weights: dict[int, tuple[np.ndarray, Any]] = {}
+
+    def open(self, item: int) -> OnnxRunner:
+        """The item, ready to run."""
+        graph, options = self._bundle.graph(item), self.runtime.SessionOptions()
+        options.intra_op_num_threads = self._bundle.plan["threads"]
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        names = [name for name, _ in graph["weights"]]
+        values = [self._weight(number) for _, number in graph["weights"]]
+        options.add_external_initializers(names, values)
+        model = self._bundle.model(item)
+        session = self.runtime.InferenceSession(model, options, providers=[PROVIDER])
+        kind = ELEMENT_TYPES[self._bundle.plan["dtype"]]
+        images = np.random.default_rng(0).standard_normal(tuple(graph["input"]), np.float32)
+        return OnnxRunner(session, images.astype(kind))
+
+    def _weight(self, number: int) -> Any:
+        if number not in self._weights:
+            array = np.ascontiguousarray(self._bundle.weight(number))
+            # The runtime points into the array, which must live as long.
+            self._weights[number] = array, self.runtime.OrtValue.ortvalue_from_numpy(array)
+        return self._weights[number][1]
+
+
+class OnnxRunner:
+    """A session that is run as people run it; every run allocates its output."""
+
+    def __init__(self, session: Any, images: np.ndarray) -> None:
+        self._session = session
+        self._inputs = {session.get_inputs()[0].name: images}
+
+    def run(self) -> float:
+        """Run once; milliseconds."""
+        start = time.perf_counter_ns()
+        self._session.run(None, self._inputs)
+        return (time.perf_counter_ns() - start) / 1e6
+
+    def visit(self, warmup: int, samples: int) -> list[float]:
+        """Run `warmup` times unrecorded, then `samples` times."""
+        for _ in range(warmup):
+            self.run()
+        return [self.run() for _ in range(samples)]
+
+
+class OpenedForVisit:
+    """An item of a machine whose memory does not hold all of them: opened when it is visited."""
+
+    def __init__(self, runtime: OnnxRuntime, item: int) -> None:
+        self._runtime, self._item = runtime, item
+
+    def visit(self, warmup: int, samples: int) -> list[float]:
+        """Open it, run it, and let it go."""
+        return self._runtime.open(self._item).visit(warmup, samples)
+
+
+class Samples:
+    """The file of samples: a header, a line a round, and a line at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("a+b")
+        except OSError as error:
+            raise AgentError(f"{path}: cannot write: {error.strerror}") from None
+        self._lock()
+        self._file.seek(0)
+        lines = self._file.read().split(b"\n")
+        self._file.truncate(sum(len(line) + 1 for line in lines[:-1]))  # a line that was cut short
+        self.lines = [line for line in lines[:-1] if line]
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a line and have it on the disk."""
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(json.dumps(record, separators=(",", ":"), allow_nan=False).encode())
+        self._file.write(b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._file.truncate(0)
+        self.lines = []
+
+    def read(self) -> list[dict[str, Any]]:
+        """The records so far."""
+        try:
+            return [json.loads(line) for line in self.lines]
+        except ValueError:
+            raise AgentError(f"{self.path}: damaged; --fresh discards it") from None
+
+    def _lock(self) -> None:
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise AgentError(f"{self.path}: another agent measures into it") from None
+
+
+def main() -> int:
+    """Measure; returns the exit code."""
+    folder = Path(__file__).resolve().parent
+    parser = argparse.ArgumentParser(description="Measure the networks of this bundle.")
+    parser.add_argument("--samples", type=Path, default=folder / SAMPLES, help="file to write")
+    parser.add_argument("--cores", help="measure on these cores only, such as 4-7 or 0,2")
+    parser.add_argument("--fresh", action="store_true", help="discard an interrupted measurement")
+    parser.add_argument("--detach", action="store_true", help="go on in the background")
+    parser.add_argument("--serve", action="store_true", help="take requests on the standard input")
+    chosen = parser.parse_args()
+    try:
+        bundle = Bundle(folder)
+        cores = wanted_cores(chosen.cores or bundle.plan["cores"])
+        if find_spec("onnxruntime") is None:
+            raise AgentError("onnxruntime is not installed: pip install onnxruntime")
+        samples = None if chosen.serve else Samples(chosen.samples)
+        if chosen.fresh and samples is not None:
+            samples.clear()
+        if chosen.detach and not detach(folder):
+            return 0
+        runtime, machine = OnnxRuntime(bundle), machine_record()
+        with pinned(bundle.plan["threads"], cores) as used:
+            if cores is not None and used is None:
+                raise AgentError(f"cores {sorted(cores)}: not possible here")
+            if samples is None:
+                serve(runtime, machine, used)
+            else:
+                measure(bundle, runtime, machine, used, samples)
+    except AgentError as error:
+        print(f"agent: error: {error}", file=sys.stderr, flush=True)
+        return 3 if isinstance(error, BusyError) else 2
+    return 0
+
+
+def wanted_cores(text: str | None) -> frozenset[int] | None:
+    """The cores in a list such as `4-7`; None for any."""
+    if text is None:
+        return None
+    try:
+        cores = frozenset(numbers_in(text))
+    except ValueError:
+        raise AgentError(f"cores {text!r}: expected a list such as 4-7 or 0,2") from None
+    allowed = affinity()
+    if allowed is None:
+        raise AgentError("this system keeps no program on chosen cores")
+    if not cores or not cores <= allowed:
+        raise AgentError(f"cores {text}: this machine has {sorted(allowed)}")
+    return cores
+
+
+def measure(
+    bundle: Bundle,
+    runtime: OnnxRuntime,
+    machine: dict[str, Any],
+    cores: frozenset[int] | None,
+    samples: Samples,
+) -> None:
+    """Make the rounds that are missing."""
+    plan, settings, progress = bundle.plan, bundle.settings, Progress()
+    before = state_record()
+    records = samples.read()
+    header = records[0] if records else None
+    if header is not None and (header["bundle"], header["runtime"]) != (
+        plan["id"],
+        "onnxruntime " + runtime.version,
+    ):
+        raise AgentError(f"{samples.path}: holds another measurement; --fresh discards it")
+    if records and "end" in records[-1]:
+        print(f"finished: {samples.path}", file=sys.stderr, flush=True)
+        return
+    began = time.perf_counter()
+    canary, runners = open_all(bundle, runtime, progress)
+    gc.collect()
+    gc.disable()  # not in the middle of a measurement
+    schedule = plan_schedule(
+        runners,
+        canary,
+        settings,
+        time.perf_counter() + settings.budget_seconds,
+        time.perf_counter,
+        progress,
+    )
+    if header is None:
+        header = {
+            "schema": "fofa.remote/1",
+            "bundle": plan["id"],
+            "request": plan["request"],
+            "items": plan["digest"],
+            "runtime": "onnxruntime " + runtime.version,
+            "provider": PROVIDER,
+            "pinned_cores": sorted(cores) if cores else None,
+            "machine": machine,
+            "before": before,
+            "plan": schedule,
+        }
+        samples.append(header)
+    schedule = header["plan"]
+    finished = records[1:]
+    last = max((visit[1] for record in finished for visit in record["visits"]), default=None)
+    origin = time.perf_counter() - (0.0 if last is None else last + SESSION_GAP_SECONDS)
+    meter, steps = OtherPrograms(), len(runners)
+    progress.stage("measuring", schedule["rounds"] * steps, len(finished) * steps)
+    for number in range(len(finished), schedule["rounds"]):
+        visits = []
+        meter.interference()
+        for name in order_of_round(list(runners), settings.seed, number, schedule["canary_every"]):
+            seconds = round(time.perf_counter() - origin, 6)
+            if name is None:
+                found = canary.visit(schedule["warmup_runs"], settings.min_samples)
+            else:
+                warmup = schedule["warmups"].get(name, schedule["warmup_runs"])
+                found = runners[name].visit(warmup, schedule["samples"][name])
+                progress.advance()
+            item = 0 if name is None else bundle.names.index(name)
+            visits.append([item, seconds, [round(ms, 6) for ms in found]])
+        samples.append(
+            {
+                "round": number,
+                "visits": visits,
+                **meter.interference()._asdict(),
+                "state": round_state(cores),
+            }
+        )
+    samples.append(
+        {
+            "end": {
+                "seconds": round(time.perf_counter() - began, 1),
+                "resumed_rounds": len(finished),
+                "after": state_record(),
+            }
+        }
+    )
+    print(f"finished: {samples.path}", file=sys.stderr, flush=True)
+
+
+def open_all(
+    bundle: Bundle, runtime: OnnxRuntime, progress: Progress
+) -> tuple[OnnxRunner, dict[str, Any]]:
+    """The canary, and every other item by its name."""
+    items = range(1, len(bundle.names))
+    # A runtime packs the weights of each network anew, beside those that all share.
+    needed = sum(bundle.num_bytes(item) for item in range(len(bundle.names)))
+    available = state_record(0.0)["memory_available_bytes"]
+    roomy = available is None or needed < MEMORY_SHARE * available
+    progress.stage("building", len(bundle.names))
+    canary = runtime.open(0)
+    progress.advance()
+    runners: dict[str, Any] = {}
+    for item in items:
+        runners[bundle.names[item]] = runtime.open(item) if roomy else OpenedForVisit(runtime, item)
+        progress.advance()
+    return canary, runners
+
+
+def detach(folder: Path) -> bool:
+    """Go on as a process of its own, which no broken link ends; false in the one that was called.
+
+    What it says goes to `log`, its number to `pid`.
+    """
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        (folder / PROCESS).write_text(f"{child}\n")
+        return False
+    os.setsid()
+    log = os.open(str(folder / LOG), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    return True
+
+
+def serve(runtime: OnnxRuntime, machine: dict[str, Any], cores: frozenset[int] | None) -> None:
+    """Answer one request a line until the input ends: open and visit what the bundle holds."""
+    meter, opened = OtherPrograms(), {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        kind = request["do"]
+        if kind == "machine":
+            answer: Any = {
+                "runtime": "onnxruntime " + runtime.version,
+                "pinned_cores": sorted(cores) if cores else None,
+                "machine": machine,
+                "state": state_record(),
+            }
+        elif kind == "meter":
+            answer = meter.interference()._asdict()
+        elif kind == "open":
+            opened[request["item"]] = runtime.open(request["item"])
+            answer = {}
+        elif kind == "close":
+            opened.pop(request["item"], None)
+            answer = {}
+        else:
+            answer = opened[request["item"]].visit(request["warmup"], request["samples"])
+        print(json.dumps(answer, allow_nan=False), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

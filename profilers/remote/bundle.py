@@ -1,0 +1,224 @@
+"""What is carried to another machine: graphs without weights, the noise that all weights are cut
+from, the plan, and the agent that measures. Less than 2 MB for a whole compound space, of which the
+graphs with their weights would be 2 GB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from fofa.files import write_bytes
+from fofa.runtime.graph import (
+    build_model,
+    input_shape,
+    noise_start,
+    noise_values,
+)
+from fofa.space import BlockSpec
+from profilers.measuring.settings import MeasureSettings
+from profilers.measuring.workload import Item, Workload, plan_workload
+from profilers.remote.request import RemoteOptions, RequestRecord
+from profilers.tables.build import LutRequest
+
+AGENT = "profilers.remote.agent"
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a zip file knows: the same request gives the same bytes."""
+NEEDS_NUMPY = """\
+try:
+    import numpy
+except ImportError as error:
+    raise SystemExit(
+        "agent: error: numpy cannot be imported ({}): pip install numpy onnxruntime".format(error)
+    )
+
+
+"""
+README = """\
+Unpack this on the machine that is to be measured (Python 3.8 or newer with numpy and onnxruntime):
+
+    python agent.py                 or, on chosen cores:  python agent.py --cores 4-7
+
+Then bring samples.jsonl back:
+
+    fofa-profile --import samples.jsonl --out TABLE.json
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A measurement that is ready to be carried.
+
+    Attributes:
+        id: says which bundle samples belong to: a digest of what is measured and how.
+        files: by their names.
+    """
+
+    id: str
+    workload: Workload
+    settings: MeasureSettings
+    files: dict[str, bytes]
+
+    def to_bytes(self) -> bytes:
+        """The zip file."""
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            for name, data in self.files.items():
+                entry = zipfile.ZipInfo(name, EPOCH)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, data)
+        return buffer.getvalue()
+
+    def write(self, path: Path) -> int:
+        """Write the zip file; returns its size in bytes.
+
+        Raises:
+            UserError: if it cannot be written.
+        """
+        data = self.to_bytes()
+        write_bytes(path, data)
+        return len(data)
+
+
+@dataclass(slots=True)
+class _Graphs:
+    """Graphs and weights, each kept once."""
+
+    batch_size: int
+    dtype: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    graphs: list[dict[str, Any]] = field(default_factory=list)
+    weights: dict[tuple[tuple[int, ...], float], int] = field(default_factory=dict)
+    numbers: dict[tuple[BlockSpec, ...], int] = field(default_factory=dict)
+
+    def add(self, blocks: Sequence[BlockSpec]) -> int:
+        """The number of the graph of `blocks`."""
+        key = tuple(blocks)
+        if key in self.numbers:
+            return self.numbers[key]
+        self.numbers[key] = number = len(self.graphs)
+        model, weights = weightless(blocks, self.batch_size, self.dtype)
+        name = f"graphs/{number:03d}.onnx"
+        self.files[name] = model
+        self.graphs.append(
+            {
+                "file": name,
+                "input": input_shape(blocks, self.batch_size),
+                "weights": [
+                    [name, self.weights.setdefault((shape, scale), len(self.weights))]
+                    for name, shape, scale in weights
+                ],
+            }
+        )
+        return number
+
+
+def make_bundle(
+    request: LutRequest,
+    options: RemoteOptions,
+    workload: Workload | None = None,
+    settings: MeasureSettings | None = None,
+) -> Bundle:
+    """The bundle that measures `request`, or, in a further session, the given networks for it."""
+    settings = settings or request.settings
+    workload = workload or plan_workload(request.space, request.config, request.settings)
+    items = items_of(workload)
+    graphs = _Graphs(options.batch_size, options.dtype)
+    numbers = [graphs.add(item.blocks) for item in items]
+    plan: dict[str, Any] = {
+        "schema": "fofa.bundle/1",
+        "request": RequestRecord.of(request, options).model_dump(mode="json"),
+        "digest": items_digest(workload),
+        "settings": asdict(settings),
+        "dtype": options.dtype,
+        "threads": options.threads,
+        "cores": options.cores,
+        "items": [
+            {"name": item.name, "graph": number}
+            for item, number in zip(items, numbers, strict=True)
+        ],
+        "graphs": graphs.graphs,
+        "weights": [[shape, noise_start(shape), scale] for shape, scale in graphs.weights],
+    }
+    content = [json.dumps(plan, sort_keys=True).encode(), *graphs.files.values()]
+    number = plan["id"] = hashlib.sha256(b"".join(content)).hexdigest()
+    return Bundle(
+        id=number,
+        workload=workload,
+        settings=settings,
+        files={
+            "README": README.encode(),
+            "agent.py": agent_text().encode(),
+            "plan.json": json.dumps(plan, separators=(",", ":")).encode(),
+            "noise.f32": noise_values().astype("<f4").tobytes(),
+            **graphs.files,
+        },
+    )
+
+
+def items_of(workload: Workload) -> list[Item]:
+    """All items in the order of their numbers: the canary first."""
+    return [workload.canary, *workload.items]
+
+
+def items_digest(workload: Workload) -> str:
+    """Tells whether two versions of fofa time the same items for one request."""
+    items = [(item.name, item.blocks) for item in items_of(workload)]
+    return hashlib.sha256(repr(items).encode()).hexdigest()
+
+
+def weightless(
+    blocks: Sequence[BlockSpec], batch_size: int, dtype: str
+) -> tuple[bytes, list[tuple[str, tuple[int, ...], float]]]:
+    """The ONNX graph of `blocks` without the content of its weights, and what that is cut to.
+
+    Returns:
+        The model, and name, shape and scale of each weight. A runtime that opens the model is given
+        the weights by their names.
+    """
+    weights: list[tuple[str, tuple[int, ...], float]] = []
+
+    def note(name: str, shape: tuple[int, ...], scale: float) -> np.ndarray:
+        weights.append((name, shape, float(scale)))
+        return np.broadcast_to(np.float32(0), shape)
+
+    model = build_model(blocks, batch_size, dtype, weights=note)
+    for weight in model.graph.initializer:
+        weight.ClearField("raw_data")
+        weight.data_location = onnx.TensorProto.EXTERNAL
+        weight.external_data.add(key="location", value="noise")
+    return model.SerializeToString(), weights
+
+
+def agent_text() -> str:
+    """The agent as one file: its module, with the text of fofa's that it imports in their place."""
+    included: dict[str, str] = {}
+    _include(AGENT, included)
+    futures = "from __future__ import annotations\n"
+    parts = [f"# {name}\n{text.replace(futures, '')}" for name, text in included.items()]
+    text = included[AGENT]
+    docstring = text[: text.index(futures)]
+    return f"#!/usr/bin/env python3\n{docstring}{futures}\n{NEEDS_NUMPY}" + "\n\n".join(parts)
+
+
+def _include(module: str, included: dict[str, str]) -> None:
+    """Add the text of `module`, after those of the modules that it imports from fofa."""
+    package, _, name = module.rpartition(".")
+    text = (files(package) / f"{name}.py").read_text("utf-8")
+    for found in re.findall(r"^from (profilers\.[\w.]+) import ", text, re.MULTILINE):
+        if found not in included:
+            _include(found, included)
+    statement = r"^from profilers\.[\w.]+ import (\([^)]*\)|.*)\n"
+    included[module] = re.sub(statement, "", text, flags=re.MULTILINE)
