@@ -112,12 +112,13 @@ def read_outcomes(path: Path, table: AccuracyTable) -> Outcomes | None:
             f"{side}: is of {outcomes.test_images} images, {path} of {table.evaluation.test_images}"
         )
     for entry in table.architectures:
-        if entry.name not in outcomes.right:
-            raise UserError(f"{side}: has no outcomes of {entry.name}, which {path} has")
-        top1 = 100 * float(outcomes.row(entry.name).mean())
+        name = entry.architecture.name  # which a compound one may have beside another
+        if name not in outcomes.right:
+            raise UserError(f"{side}: has no outcomes of {name}, which {path} has")
+        top1 = 100 * float(outcomes.row(name).mean())
         if abs(top1 - entry.top1) > COUNTING:
             raise UserError(
-                f"{side}: {entry.name} is right for {top1:.4g}% of the images, {path} says "
+                f"{side}: {name} is right for {top1:.4g}% of the images, {path} says "
                 f"{entry.top1:.4g}%; remove it, or evaluate again"
             )
     return outcomes

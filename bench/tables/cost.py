@@ -100,7 +100,8 @@ def spent_cell(sources: Sequence[AccuracySource]) -> Cell:
 def largest_subnets(table: AccuracyTable) -> list[str]:
     """The architectures that were measured at the largest resolution."""
     largest = max(table.space.resolutions)
-    return [a.name for a in table.architectures if a.architecture.resolution == largest]
+    architectures = [row.architecture for row in table.architectures]
+    return [each.name for each in architectures if each.resolution == largest]
 
 
 def _mean_cost(

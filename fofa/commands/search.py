@@ -21,6 +21,7 @@ from fofa.commands.cli import (
 )
 from fofa.errors import UserError
 from fofa.latency import Lut
+from fofa.outcomes import read_outcomes
 from fofa.predictor.model import Predictor, load_predictor
 from fofa.runs import Run
 from fofa.search.problem import Problem, Target
@@ -75,6 +76,14 @@ def search(
             "95), other sessions and drift included. none: the predicted latency keeps it."
         ),
     ] = "none",
+    within_error: Annotated[
+        bool,
+        typer.Option(
+            "--within-error",
+            help="Of the networks within one standard error of the most accurate (by the number of "
+            "test images; on the same images, where fofa-eval --outcomes kept them), the fastest.",
+        ),
+    ] = False,
     pareto: Annotated[
         bool, typer.Option("--pareto", help="Show the Pareto front (within the limits, if any).")
     ] = False,
@@ -99,8 +108,12 @@ def search(
     if plot is not None:
         check_plot_path(plot)
     opened = Run.open(run) if run is not None else None
+    source = _source(accuracy, predictor)
+    outcomes = None
+    if accuracy is not None and isinstance(source, AccuracyTable):
+        outcomes = read_outcomes(accuracy, source)
     problem = Problem(
-        accuracy=_source(accuracy, predictor),
+        accuracy=source,
         targets=read_targets(lut or [], max_latency or []),
         max_macs=max_macs,
         space=_space(space),
@@ -108,6 +121,8 @@ def search(
         joint=joint,
         margin=margin_of(margin),
         seed=seed,
+        outcomes=outcomes,
+        within_error=within_error,
     )
     outcome = solve(problem, pareto=pareto or plot is not None)
     if plot is not None:

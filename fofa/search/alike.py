@@ -12,51 +12,54 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fofa.accuracy import AccuracyTable
 from fofa.outcomes import Outcomes
 from fofa.search.pairing import Candidates
 
 
 @dataclass(frozen=True, slots=True)
-class ImageError:
-    """How many images accuracy was measured on and, where it is kept, which were right."""
+class Alike:
+    """The architectures that may as well be taken as the most accurate one.
 
-    test_images: int
-    outcomes: Outcomes | None = None
+    Attributes:
+        rows: of the candidates, the most accurate one among them.
+        best: the most accurate one's row.
+        error_points: the standard error that they are within; None where each has its own, of the
+            difference on the same images.
+    """
 
-    @classmethod
-    def of(cls, table: AccuracyTable, outcomes: Outcomes | None) -> ImageError:
-        """Of an accuracy table."""
-        return cls(table.evaluation.test_images, outcomes)
+    rows: np.ndarray
+    best: int
+    error_points: float | None
 
-    def alike(self, candidates: Candidates, rows: np.ndarray, best: int) -> np.ndarray:
-        """Those of `rows` that are within one standard error of row `best`, itself among them."""
-        below = candidates.top1[best] - candidates.top1[rows]
-        errors = np.array([self.points(candidates, best, int(row)) for row in rows])
-        return rows[below <= errors]
-
-    def points(self, candidates: Candidates, best: int, row: int) -> float:
-        """The standard error, in points, that the distance of `row` to `best` is held against."""
-        if self.outcomes is None:
-            share = float(candidates.top1[best]) / 100
-            return 100 * math.sqrt(share * (1 - share) / self.test_images)
-        one, other = (
-            self.outcomes.row(candidates.architectures[place].name) for place in (best, row)
-        )
-        apart = one.astype(np.float64) - other
-        return 100 * float(apart.std()) / math.sqrt(self.test_images)
-
-    def sentence(
-        self, candidates: Candidates, num_alike: int, num_rows: int, best: int, *, cheapest: str
-    ) -> str:
-        """What must be said of a winner. `cheapest`: what is shown in its place, or empty."""
-        error = self.points(candidates, best, best)
+    def sentence(self, candidates: Candidates, num_within: int, test_images: int) -> str:
+        """What must be said beside a winner among `num_within` architectures."""
         measure = (
-            f"one standard error ({error:.2f} points on {self.test_images:,} test images)"
-            if self.outcomes is None
-            else f"one standard error of the difference on the same {self.test_images:,} images"
+            f"one standard error of their difference on the same {test_images:,} test images"
+            if self.error_points is None
+            else f"one standard error ({self.error_points:.2f} points on {test_images:,} test "
+            "images)"
         )
-        number = f"{num_alike} of the {num_rows} architectures within the limits are"
-        winner = f"{candidates.architectures[best].name} ({candidates.top1[best]:.2f}%)"
-        shown = f"; the {cheapest} of them is shown" if cheapest else ""
-        return f"{number} within {measure} of the most accurate, {winner}{shown}."
+        winner = f"{candidates.architectures[self.best].name}, {candidates.top1[self.best]:.2f}%"
+        return (
+            f"{len(self.rows)} of the {num_within} architectures within the limits are within "
+            f"{measure} of the most accurate one ({winner})."
+        )
+
+
+def find_alike(
+    candidates: Candidates,
+    rows: np.ndarray,
+    best: int,
+    test_images: int,
+    outcomes: Outcomes | None = None,
+) -> Alike:
+    """Those of `rows` that are within one standard error of the most accurate, row `best`."""
+    below = candidates.top1[best] - candidates.top1[rows]
+    if outcomes is None:
+        share = float(candidates.top1[best]) / 100
+        error = 100 * math.sqrt(share * (1 - share) / test_images)
+        return Alike(rows[below <= error], best, error)
+    right = outcomes.row(candidates.architectures[best].name).astype(np.float64)
+    apart = [right - outcomes.row(candidates.architectures[int(row)].name) for row in rows]
+    errors = 100 * np.array([each.std() for each in apart]) / math.sqrt(test_images)
+    return Alike(rows[below <= errors], best, None)

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.predictor.model import Predictor
+from fofa.search.alike import find_alike
 from fofa.search.costs import affordable, amount, unattainable
 from fofa.search.pairing import Candidates, measured, pair, pair_predictor, predict_compound
 from fofa.search.problem import Answer, Choice, Problem, Target
@@ -23,6 +25,8 @@ from fofa.space import Architecture
 
 def search_all(problem: Problem, targets: tuple[Target, ...], *, pareto: bool) -> Answer:
     """The best of all architectures within every limit, and the Pareto front of those within.
+
+    Where the problem asks for it, the cheapest of those that test images cannot tell from the best.
 
     Raises:
         UserError: if tables may not be paired, or nothing is within the limits.
@@ -43,11 +47,22 @@ def search_all(problem: Problem, targets: tuple[Target, ...], *, pareto: bool) -
         together = " and ".join(amount(limit, unit, label) for _, limit, unit, label in limits)
         raise UserError(f"no architecture is within {together} together")
     names = [first.architectures[int(row)] for row in inside]
-    best = None
+    best, alike = None, None
+    notes = [note for candidates in timings for note in candidates.notes]
     if limits:
         # With one limit, the share of it orders architectures as the cost itself does.
-        row = inside[best_within(first.top1[inside], share[inside], names, float("inf"))]
-        best = _choice(targets, timings, int(row))
+        row = int(inside[best_within(first.top1[inside], share[inside], names, float("inf"))])
+        if isinstance(problem.accuracy, AccuracyTable):
+            images = problem.accuracy.evaluation.test_images
+            alike = find_alike(first, inside, row, images, problem.outcomes)
+            several = len(problem.groups) > 1
+            place = f"On {targets[0].lut.device.requested}: " if several else ""
+            notes.append(place + alike.sentence(first, len(inside), images))
+        if alike is not None and problem.within_error:
+            near = [first.architectures[int(each)] for each in alike.rows]
+            row = int(alike.rows[best_within(-share[alike.rows], share[alike.rows], near, np.inf)])
+            notes.append("Shown is the cheapest of them.")
+        best = _choice(targets, timings, row)
     front: tuple[Choice, ...] = ()
     if pareto:
         if len(targets) > 1:
@@ -57,8 +72,13 @@ def search_all(problem: Problem, targets: tuple[Target, ...], *, pareto: bool) -
             cost = first.latency_ms if targets else first.macs.astype(np.float64)
             rows = pareto_front(first.top1[inside], cost[inside], names)
         front = tuple(_choice(targets, timings, int(row)) for row in inside[rows])
-    notes = tuple(note for candidates in timings for note in candidates.notes)
-    return Answer(best=best, front=front, notes=notes, considered=len(first))
+    return Answer(
+        best=best,
+        front=front,
+        notes=tuple(notes),
+        considered=len(first),
+        num_alike=None if alike is None else len(alike.rows),
+    )
 
 
 def best_within(

@@ -16,6 +16,7 @@ import numpy as np
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
 from fofa.latency import Lut
+from fofa.outcomes import Outcomes
 from fofa.predictor.model import Predictor
 from fofa.search.costs import CostTable, affordable, amount, unattainable
 from fofa.space import Architecture, SpaceKind
@@ -55,6 +56,9 @@ class Problem:
         margin: how sure a limit is to be kept by a single network (`fofa.validation.Margin`);
             with `none` it is the predicted latency that keeps it.
         seed: of the evolutionary search.
+        outcomes: image by image, where they are kept beside the accuracy table.
+        within_error: take the cheapest architecture that is within one standard error of the most
+            accurate (`fofa.search.alike`).
 
     Raises:
         UserError: if these do not go together, saying what to change.
@@ -68,6 +72,8 @@ class Problem:
     joint: bool = False
     margin: Margin = "none"
     seed: int = 0
+    outcomes: Outcomes | None = None
+    within_error: bool = False
 
     def __post_init__(self) -> None:
         limits = [(target.limit_ms, "a latency limit") for target in self.targets]
@@ -78,6 +84,10 @@ class Problem:
             raise UserError("a joint search needs two or more latency tables")
         if self.space == "elastic":
             self._check_elastic()
+        if self.within_error and isinstance(self.accuracy, Predictor):
+            raise UserError(
+                "--within-error needs an accuracy table: a predictor knows no test images"
+            )
         if self.seed < 0:
             raise UserError(f"seed {self.seed}: expected 0 or more")
         if self.level is not None:
@@ -156,12 +166,15 @@ class Answer:
         front: the Pareto front by rising cost; empty where it was not asked for.
         notes: sentences that must go with the numbers.
         considered: how many architectures were looked at.
+        num_alike: how many are within one standard error of the most accurate one, itself among
+            them; None where the error is not known.
     """
 
     best: Choice | None
     front: tuple[Choice, ...]
     notes: tuple[str, ...]
     considered: int
+    num_alike: int | None = None
 
 
 def within_limits(population: Population, constraints: Sequence[Constraint]) -> np.ndarray:

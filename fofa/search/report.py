@@ -2,7 +2,9 @@
 
 Keys of the JSON are stable. At the top: `schema` (`fofa.search/1`), `method` (`exact` or
 `evolution`), `seconds` (of searching, tables loaded), `considered` (architectures looked at),
-`seed`, `notes` (sentences that must go with the numbers), `results` and `pareto`. A row of these
+`seed`, `notes` (sentences that must go with the numbers), `results`, `num_alike` (for each result,
+how many architectures within its limits have a top-1 within one standard error of the best one's,
+itself among them; null for predictions) and `pareto`. A row of these
 two is one network on one device; a joint search has a row for each device:
 
     architecture        name, as the accuracy knows it
@@ -71,6 +73,7 @@ class Outcome:
 
     method: Literal["exact", "evolution"]
     results: tuple[Row, ...]
+    num_alike: tuple[int | None, ...]
     pareto: tuple[Row, ...]
     notes: tuple[str, ...]
     considered: int
@@ -87,6 +90,7 @@ class Outcome:
             "seed": self.seed,
             "notes": list(self.notes),
             "results": [asdict(row) for row in self.results],
+            "num_alike": list(self.num_alike),
             "pareto": [asdict(row) for row in self.pareto],
         }
 

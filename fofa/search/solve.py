@@ -26,6 +26,7 @@ def solve(problem: Problem, *, pareto: bool = False) -> Outcome:
     started = time.perf_counter()
     guide = problem.guide
     results: list[Row] = []
+    alike: list[int | None] = []
     front: list[Row] = []
     notes: list[str] = []
     considered = 0
@@ -35,7 +36,9 @@ def solve(problem: Problem, *, pareto: bool = False) -> Outcome:
         else:
             answer = search_elastic(problem, guide, targets, pareto=pareto)
         if answer.best is not None:
-            results += _rows(problem, targets, answer.best)
+            rows = _rows(problem, targets, answer.best)
+            results += rows
+            alike += [answer.num_alike] * len(rows)
         for choice in answer.front:
             front += _rows(problem, targets, choice)
         notes += [note for target in targets for note in table_notes(target.lut)]
@@ -44,6 +47,7 @@ def solve(problem: Problem, *, pareto: bool = False) -> Outcome:
     return Outcome(
         method="exact" if guide is None else "evolution",
         results=tuple(results),
+        num_alike=tuple(alike),
         pareto=tuple(front),
         notes=tuple(dict.fromkeys(notes)),
         considered=considered,

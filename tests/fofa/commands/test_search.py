@@ -7,14 +7,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from waiting import PATIENCE_SECONDS
 
-from fofa.accuracy import ProxyRecord, SpaceRecord
+from fofa.accuracy import AccuracyTable, ProxyRecord, SpaceRecord
 from fofa.latency import Lut
 from fofa.predictor.model import Predictor, PredictorRecord, num_block_features
+from fofa.search.costs import affordable
+from fofa.search.pairing import pair
 from fofa.space import MOBILENETV3
 from fofa.validation import Validation
 
@@ -82,6 +85,28 @@ def files(make_lut, make_accuracy, tmp_path) -> Path:
     return tmp_path
 
 
+def within_one_standard_error(files: Path, winner: dict[str, Any]) -> int:
+    """How many of the networks within the limit may as well be taken, counted one by one."""
+    lut = Lut.read(files / "lut.json")
+    table = AccuracyTable.read(files / "accuracy.json")
+    share, number = winner["top1"] / 100, table.evaluation.test_images
+    error = 100 * (share * (1 - share) / number) ** 0.5
+    found = pair(lut, table)
+    within = affordable(found.latency_ms, winner["limit_ms"])
+    return int((within & (winner["top1"] - found.top1 <= error)).sum())
+
+
+def test_within_error_prefers_the_fastest(files) -> None:
+    arguments = ("--lut", "lut.json", "--accuracy", "accuracy.json", "--max-latency", "12")
+    plain = json.loads(call(files, *arguments, "--json").stdout)
+    near = json.loads(call(files, *arguments, "--within-error", "--json").stdout)
+    assert near["results"][0]["latency_ms"] < plain["results"][0]["latency_ms"]
+    assert near["num_alike"] == plain["num_alike"]
+    assert near["notes"][-1] == "Shown is the cheapest of them."
+    shown = call(files, *arguments, "--within-error").stdout
+    assert "within one standard error" in " ".join(shown.split())
+
+
 def test_json_has_its_documented_keys(files) -> None:
     arguments = ("--lut", "lut.json", "--accuracy", "accuracy.json", "--max-latency", "12")
     done = call(files, *arguments, "--pareto", "--json")
@@ -95,10 +120,12 @@ def test_json_has_its_documented_keys(files) -> None:
         "seed",
         "notes",
         "results",
+        "num_alike",
         "pareto",
     }
     assert result["schema"] == "fofa.search/1"
     (row,) = result["results"]
+    assert result["num_alike"] == [within_one_standard_error(files, row)]
     assert set(row) == KEYS
     assert row["latency_ms"] <= row["limit_ms"] == 12
     assert (row["method"], row["top1_source"], row["lut"]) == ("measured", "measured", "lut.json")
