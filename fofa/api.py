@@ -135,7 +135,7 @@ def extract(
     Raises:
         UserError: if the architecture is not in the run's space, or the images are not there.
     """
-    chosen = _architecture(architecture)
+    chosen = _architecture(run, architecture)
     network = load_calibrated(run, chosen)
     if network is None:
         request = ExportRequest(run=run, architecture=chosen, out=Path(), data=_data(run, data))
@@ -168,7 +168,7 @@ def export(
     return export_network(
         ExportRequest(
             run=run,
-            architecture=_architecture(architecture),
+            architecture=_architecture(run, architecture),
             out=Path(out),
             dtype=dtype,
             fixed_batch=fixed_batch,
@@ -206,8 +206,10 @@ def _problem(
     )
 
 
-def _architecture(named: Architecture | str) -> Architecture:
-    return parse_architecture(named) if isinstance(named, str) else named
+def _architecture(run: Run, named: Architecture | str) -> Architecture:
+    if isinstance(named, str):
+        return parse_architecture(named, run.record.supernet.family)
+    return named
 
 
 def _data(run: Run, data: DataSource | str | None) -> DataSource:

@@ -80,8 +80,13 @@ def verify(row: Row, run: Run) -> Verdict:
     """
     if row.lut is None or row.latency_ms is None:
         raise UserError("--verify needs a latency table to compare with")
-    architecture = parse_architecture(row.timed_as)
     supernet, lut = run.record.supernet, Lut.read(Path(row.lut))
+    if lut.space.family != supernet.family:
+        raise UserError(
+            f"{run.folder}: the run is of family {supernet.family}, the table {row.lut} of family "
+            f"{lut.space.family}"
+        )
+    architecture = parse_architecture(row.timed_as, supernet.family)
     if lut.method != "published" and lut.space.width_mult != supernet.width_mult:
         raise UserError(
             f"{run.folder}: the run is of width {supernet.width_mult:g}, the table {row.lut} of "

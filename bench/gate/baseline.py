@@ -17,6 +17,7 @@ from bench.tables.devices import WantedLimits, pair_device
 from bench.tables.rows import for_limits
 from fofa.accuracy import AccuracyTable, Fraction, NonNegative, Positive
 from fofa.errors import UserError
+from fofa.families import WithFamily
 from fofa.files import FileModel
 from fofa.latency import Lut, Method
 from fofa.precision import short_precision
@@ -24,13 +25,11 @@ from fofa.search.exact import best_within
 from fofa.space import parse_architecture
 
 
-class LutIdentity(BaseModel):
+class LutIdentity(WithFamily):
     """What two latency tables must share to be compared; versions of runtimes may differ.
 
     `num_classes` is not in older baselines, which therefore do not look at it.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     device: str
     method: Method
@@ -54,6 +53,7 @@ class LutIdentity(BaseModel):
             dtype=protocol.dtype,
             batch_size=protocol.batch_size,
             threads=protocol.threads,
+            family=lut.space.family,
             width_mult=lut.space.width_mult,
             num_classes=lut.num_classes,
         )
@@ -90,14 +90,6 @@ class LimitRecord(BaseModel):
     top1: Fraction
     latency_ms: Positive
 
-    @model_validator(mode="after")
-    def _check_architecture(self) -> LimitRecord:
-        try:
-            parse_architecture(self.architecture)
-        except UserError as error:
-            raise ValueError(str(error)) from None
-        return self
-
 
 class BaselineEntry(BaseModel):
     """One supernet on one device; `lut_error_percent` is the table's own error at that time."""
@@ -110,6 +102,15 @@ class BaselineEntry(BaseModel):
     seed: int
     data: AccuracyIdentity
     limits: list[LimitRecord] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check_architectures(self) -> BaselineEntry:
+        try:
+            for limit in self.limits:
+                parse_architecture(limit.architecture, self.data.family)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return self
 
 
 class Tolerance(BaseModel):

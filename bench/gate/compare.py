@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from pydantic import BaseModel
 
 from bench.gate.baseline import (
     AccuracyIdentity,
@@ -26,6 +25,7 @@ from bench.gate.baseline import (
 )
 from bench.tables.collect import AccuracySource, Collection, LutSource
 from fofa.errors import UserError
+from fofa.families import WithFamily, family_data
 from fofa.search.costs import affordable
 from fofa.search.exact import best_within
 from fofa.search.pairing import Candidates, pair
@@ -174,9 +174,13 @@ def _current_accuracy(entry: BaselineEntry, collection: Collection) -> AccuracyS
     return same[0]
 
 
-def _difference(old: BaseModel, new: BaseModel) -> str:
-    """What was another, in words; a field that an older baseline does not have is not looked at."""
+def _difference(old: WithFamily, new: WithFamily) -> str:
+    """What was another, in words; a field that an older baseline does not have is not looked at.
+
+    But for the family: who names none means the usual one.
+    """
     before, after = old.model_dump(include=old.model_fields_set), new.model_dump()
+    before["family"], after["family"] = family_data(old.family), family_data(new.family)
     return ", ".join(
         f"{name} was {before[name]}, is {after[name]}"
         for name in before

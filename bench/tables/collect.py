@@ -17,21 +17,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
 from bench.tables import paper
 from bench.tables.budgets import Budget, budget_of
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
+from fofa.families import WithFamily
 from fofa.files import read_json
 from fofa.latency import Lut
 from fofa.outcomes import Outcomes, read_outcomes
 
 
-class Setting(BaseModel):
+class Setting(WithFamily):
     """What accuracy tables must share to be rows of one table, or to be compared in a gate."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str
     preset: str | None
@@ -46,6 +43,7 @@ class Setting(BaseModel):
         return cls(
             dataset=table.dataset,
             preset=table.preset,
+            family=table.space.family,
             width_mult=table.space.width_mult,
             resolutions=tuple(sorted(table.space.resolutions)),
             split=table.evaluation.split,

@@ -53,9 +53,9 @@ def import_checkpoint(
         _keep_statistics(supernet, out)
     config = supernet.config
     say(
-        f"{out}: {config.kind} supernet of {config.family}, width {config.width_mult:g}, "
-        f"{config.num_classes} classes, kernels {'-'.join(map(str, config.max_kernels))} "
-        f"({config.kernel_mode})"
+        f"{out}: {config.kind} supernet, width {config.width_mult:g}, {config.num_classes} "
+        f"classes, kernels {'-'.join(map(str, config.max_kernels))} ({config.kernel_mode}), "
+        f"{config.family}"
     )
 
 

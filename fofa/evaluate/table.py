@@ -11,16 +11,16 @@ import torch
 
 from fofa.accuracy import AccuracyTable, EvaluationRecord, SpaceRecord
 from fofa.data import DataSource
+from fofa.data.normalising import normalised_as
 from fofa.distributed import Processes, device_name
 from fofa.errors import UserError
-from fofa.evaluate.batchnorm import Statistics, keep_statistics
 from fofa.evaluate.checkpoint import partial_path
 from fofa.evaluate.evaluator import Evaluation, Measured, StatisticsHook
 from fofa.evaluate.plan import Plan, Unit
 from fofa.outcomes import outcomes_path, write_outcomes
 from fofa.progress import Progress
+from fofa.recalibration import Statistics, keep_statistics
 from fofa.runs import Run
-from fofa.space import SearchSpace
 from fofa.supernet.model import Supernet
 
 
@@ -52,6 +52,7 @@ def make_table(
     """
     run, data = request.run, request.data
     _check_data(run, data, warn)
+    data = normalised_as(data, run.record.mean, run.record.std)
     supernet = run.load_supernet(processes.device)
     evaluation = Evaluation(
         supernet=supernet,
@@ -77,11 +78,8 @@ def make_table(
 
 def _table(request: TableRequest, measured: Measured, device: torch.device) -> AccuracyTable:
     run, plan = request.run, request.plan
-    space = SearchSpace(
-        kind=run.record.supernet.kind,
-        width_mult=run.record.supernet.width_mult,
-        resolutions=tuple({unit.resolution: None for unit in plan.units}),
-    )
+    resolutions = tuple({unit.resolution: None for unit in plan.units})
+    space = run.record.supernet.space(resolutions)
     return AccuracyTable(
         recipe=run.record.recipe,
         dataset=request.data.name,
@@ -102,7 +100,7 @@ def _table(request: TableRequest, measured: Measured, device: torch.device) -> A
 
 
 def _check_data(run: Run, data: DataSource, warn: Callable[[str], None]) -> None:
-    """Classes must agree; another normalisation than in training is worth a warning."""
+    """Classes must agree; another normalisation, which is set right, is worth a warning."""
     expected = run.record.class_names
     if len(data.class_names) != len(expected):
         raise UserError(
@@ -113,7 +111,10 @@ def _check_data(run: Run, data: DataSource, warn: Callable[[str], None]) -> None
         raise UserError(f"{data.spec} has other classes than the run was trained on")
     own, other = (*data.mean, *data.std), (*run.record.mean, *run.record.std)
     if not all(math.isclose(a, b, abs_tol=1e-3) for a, b in zip(own, other, strict=True)):
-        warn(f"{data.spec} normalises images otherwise than {run.record.data_spec} in training")
+        warn(
+            f"{data.spec} normalises images otherwise than {run.record.data_spec} in training; "
+            "they are normalised as in training"
+        )
 
 
 def _keeper(run: Run, supernet: Supernet) -> StatisticsHook:

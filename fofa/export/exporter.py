@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from fofa.data import DataSource
+from fofa.data.normalising import normalised_as
 from fofa.errors import UserError
-from fofa.evaluate.batchnorm import calibrate, load_calibrated
 from fofa.export.onnx_file import (
     Accuracy,
     Logits,
@@ -25,6 +25,7 @@ from fofa.export.onnx_file import (
 )
 from fofa.files import write_bytes
 from fofa.precision import Precision, parse_precision
+from fofa.recalibration import calibrate, load_calibrated
 from fofa.runs import Run
 from fofa.runtime.graph import GRAPH_TYPES, fix_batch
 from fofa.runtime.tensorrt import DEFAULT_BATCH_SIZE, build_engine, load_tensorrt
@@ -85,6 +86,10 @@ class ExportRequest:
             raise UserError("--compute-capability goes with TensorRT engines")
         if self.dtype == "int8" and self.data is None:
             raise UserError("int8 needs calibration images: give --data")
+        if self.data is not None:
+            record = self.run.record
+            data = normalised_as(self.data, record.mean, record.std)
+            object.__setattr__(self, "data", data)
 
     @property
     def file_batch(self) -> int | None:

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from fofa.errors import UserError
+from fofa.families import family_data
 from fofa.files import write_bytes
 from fofa.precision import Precision
 from fofa.runs import Run
 from fofa.runtime.folding import folded_weights
 from fofa.runtime.graph import INPUT_NAME, OUTPUT_NAME, build_model
-from fofa.space import Architecture, macs, network_blocks, params
+from fofa.space import MOBILENETV3, Architecture, macs, network_blocks, params
 from fofa.supernet.network import PlainNetwork
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 5e-2}
@@ -69,6 +70,8 @@ def describe(
         "macs": str(macs(architecture, config)),
         "params": str(params(architecture, config)),
     }
+    if config.family != MOBILENETV3:
+        described["family"] = json.dumps(family_data(config.family))
     if accuracy is not None:
         described["top1"] = f"{accuracy.top1:.6g}"
         described["top1_test_images"] = str(accuracy.test_images)

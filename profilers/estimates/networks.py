@@ -416,7 +416,8 @@ def block_operators(block: BlockSpec) -> OperatorGraph:
         case "head":
             net.conv(block.mid_channels)
             net.pool()
-            net.linear(block.out_channels, act=True)
+            if block.feature_mix:
+                net.linear(block.out_channels, act=True)
             net.linear(block.num_classes)
         case _:
             inverted_residual(

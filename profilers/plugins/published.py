@@ -11,7 +11,7 @@ from __future__ import annotations
 from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
 from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
-from fofa.space import NetworkConfig, SearchSpace
+from fofa.space import MOBILENETV3, NetworkConfig, SearchSpace
 from profilers.plugin import Availability, PluginOptions, TablePlugin
 from profilers.tables.ofa_yaml import OfaTable, read_tables
 
@@ -41,6 +41,10 @@ class PublishedPlugin(TablePlugin):
             raise UserError(
                 "published: no source; give --source with a folder of <resolution>.yaml, "
                 "one such file, or the URL of such a folder"
+            )
+        if space.family != MOBILENETV3:
+            raise UserError(
+                f"published: OFA's tables are of {MOBILENETV3}, not of family {space.family}"
             )
         if options.batch_size not in (None, 1):
             raise UserError(f"published: batch size {options.batch_size}, but the tables are of 1")

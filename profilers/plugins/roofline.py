@@ -18,7 +18,7 @@ from pathlib import Path
 from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
 from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
-from fofa.space import NetworkConfig, SearchSpace, network_blocks, parse_subnet
+from fofa.space import NetworkConfig, SearchSpace
 from profilers.estimates.calibration import calibration
 from profilers.estimates.estimate import Estimator, Load
 from profilers.estimates.kernels import RUNTIME_CLASSES, RuntimeClass
@@ -26,13 +26,12 @@ from profilers.estimates.model import Machine
 from profilers.estimates.networks import block_operators
 from profilers.estimates.onnx_operators import read_network
 from profilers.hardware.peak_rates import Hardware, find_hardware
+from profilers.measuring.workload import canary_item
 from profilers.plugin import Availability, NetworkEstimate, PluginOptions, TablePlugin
 
 DEFAULT_BATCH_SIZE = {"gpu": 64, "cpu": 1}
 DEFAULT_RUNTIME: dict[str, RuntimeClass] = {"gpu": "eager", "cpu": "fused"}
 TABLE_OPTIONS = frozenset({"runtime", "tf32"})
-MIDDLE = "33333"
-"""The compound subnet that a table's entries add up to exactly."""
 
 
 class RooflinePlugin(TablePlugin):
@@ -90,7 +89,8 @@ class RooflinePlugin(TablePlugin):
 
 
 def _middle(estimator: Estimator, resolution: int, config: NetworkConfig) -> Load:
-    blocks = network_blocks(parse_subnet(MIDDLE), resolution, config)
+    """Of the network that a table's entries add up to exactly: 33333, of MobileNetV3."""
+    blocks = canary_item(resolution, config).blocks
     loads = [estimator.load(block_operators(block)) for block in blocks]
     return sum(loads[1:], start=loads[0])
 

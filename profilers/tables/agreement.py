@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fofa.errors import UserError
 from fofa.latency import Lut
-from fofa.space import Architecture, SearchSpace
+from fofa.space import Architecture
 from profilers.measuring.network_timing import protocol_differences
 
 SAMPLE = 1000
@@ -86,6 +86,8 @@ def compare(first: Lut, second: Lut, *, seed: int = 0) -> Agreement:
 
 def _common_architectures(first: Lut, second: Lut, seed: int) -> Sequence[Architecture]:
     ours, theirs = first.space, second.space
+    if ours.family != theirs.family:
+        raise UserError(f"the tables are of different families: {ours.family} and {theirs.family}")
     if (ours.kind, ours.width_mult) != (theirs.kind, theirs.width_mult):
         raise UserError(
             f"the tables are of different spaces: {ours.kind} of width {ours.width_mult:g}, and "
@@ -96,7 +98,7 @@ def _common_architectures(first: Lut, second: Lut, seed: int) -> Sequence[Archit
         raise UserError(
             f"the tables have no resolution in common: {ours.resolutions} and {theirs.resolutions}"
         )
-    space = SearchSpace(kind=ours.kind, width_mult=ours.width_mult, resolutions=resolutions)
+    space = replace(first.search_space, resolutions=resolutions)
     if space.kind == "compound":
         return list(space.architectures())
     rng = random.Random(seed)
