@@ -1,16 +1,23 @@
 """Other profilers on this machine, and what its other programs take (`profilers.hardware.load`).
 
-Two profilers at once disturb each other. Each one keeps a small file in a common temporary folder
-while it measures, named after its process. Both sides look at every round, so both tables say that
-they were disturbed. A killed profiler leaves its file behind; as its process is gone (or its number
-belongs to a younger one), it does not count, and whoever sees it removes it.
+Two profilers at once disturb each other. Each one keeps an empty file in the temporary folder
+while it measures, named after its process and when that began. Both sides look at every round, so
+both tables say that they were disturbed. A killed profiler leaves its file behind; as its process
+is gone (or its number belongs to a younger one), it does not count, and its user's next profiler
+removes it.
+
+The temporary folder belongs to everybody, so every user has a folder of their own in it that
+others may only list. One that is a link, somebody else's or open to others is left alone, nothing
+in it is opened, and a file in it stands for a process of the folder's owner alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +26,8 @@ import psutil
 from profilers.hardware.cores import CoreTimes
 from profilers.hardware.load import OtherPrograms
 
-FOLDER_NAME = "fofa-profilers"
+FOLDER_NAME = "fofa-profilers-"
+"""The number of its user follows."""
 SUFFIX = ".measuring"
 CLOCK_TOLERANCE_SECONDS = 2.0
 
@@ -39,46 +47,79 @@ def _evenly() -> dict[int, CoreTimes]:
 class OtherProfilers:
     """Counts other profilers, and shows them that this one measures while the context is open.
 
-    Without a writable temporary folder nobody is noticed; measuring goes on.
+    Without a temporary folder in which this user's own can be made nobody is noticed, nor where
+    the system has no users by number; measuring goes on.
+
+    Args:
+        place: where the users' folders are; the temporary folder by default.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or Path(tempfile.gettempdir()) / FOLDER_NAME
-        self._own = self._folder / f"{os.getpid()}{SUFFIX}"
+    def __init__(self, place: Path | None = None) -> None:
+        self._place = place or Path(tempfile.gettempdir())
+        process = psutil.Process()
+        self._own = f"{process.pid}-{process.create_time():.3f}{SUFFIX}"
 
     def __enter__(self) -> Self:
-        with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            # Shared by all users of the machine; the sticky bit keeps each to their own file.
-            with contextlib.suppress(PermissionError):
-                self._folder.chmod(0o1777)
-            self._own.write_text(f"{psutil.Process().create_time():.3f}\n", encoding="ascii")
+        if hasattr(os, "getuid"):
+            folder = self._place / f"{FOLDER_NAME}{os.getuid()}"
+            with contextlib.suppress(OSError):
+                folder.mkdir(mode=0o755)
+            with contextlib.suppress(OSError), _opened(folder) as opened:
+                for name in _names(opened):
+                    if name.endswith(SUFFIX) and not _is_alive(name, os.getuid()):
+                        os.unlink(name, dir_fd=opened)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                os.close(os.open(self._own, flags, 0o644, dir_fd=opened))
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._own.unlink(missing_ok=True)
+        if hasattr(os, "getuid"):
+            folder = self._place / f"{FOLDER_NAME}{os.getuid()}"
+            with contextlib.suppress(OSError), _opened(folder) as opened:
+                os.unlink(self._own, dir_fd=opened)
 
     def count(self) -> int:
         """How many other profilers measure on this machine right now."""
-        try:
-            files = [file for file in self._folder.glob(f"*{SUFFIX}") if file != self._own]
-        except OSError:
-            return 0
-        return sum(_is_alive(file) for file in files)
+        found: set[str] = set()
+        with contextlib.suppress(OSError):
+            for folder in self._place.glob(f"{FOLDER_NAME}*"):
+                with contextlib.suppress(OSError, ValueError):
+                    user = int(folder.name.removeprefix(FOLDER_NAME))
+                    with _opened(folder, user) as opened:
+                        found |= {n for n in _names(opened) if _is_alive(n, user)}
+        return len(found - {self._own})
 
 
-def _is_alive(file: Path) -> bool:
-    """Whether the process that wrote `file` still runs; a file left behind is removed."""
+@contextlib.contextmanager
+def _opened(folder: Path, user: int | None = None) -> Iterator[int]:
+    """The descriptor of a folder that is `user`'s own (by default this process's) and no link.
+
+    Raises:
+        OSError: if it is something else, or others may write in it.
+    """
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        process = psutil.Process(int(file.name.removesuffix(SUFFIX)))
-        written = float(file.read_text(encoding="ascii"))
-        if abs(process.create_time() - written) <= CLOCK_TOLERANCE_SECONDS:
-            return True
-    except (psutil.NoSuchProcess, ValueError):
-        pass
-    except (psutil.Error, OSError):
+        status = os.fstat(opened)
+        others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if others or status.st_uid != (os.getuid() if user is None else user):
+            raise PermissionError(f"{folder}: belongs to others")
+        yield opened
+    finally:
+        os.close(opened)
+
+
+def _names(opened: int) -> list[str]:
+    return [entry.name for entry in os.scandir(opened)]
+
+
+def _is_alive(name: str, user: int) -> bool:
+    """Whether the process that a file of this name stands for runs, and is `user`'s."""
+    number, _, began = name.removesuffix(SUFFIX).partition("-")
+    try:
+        process = psutil.Process(int(number))
+        same = abs(process.create_time() - float(began)) <= CLOCK_TOLERANCE_SECONDS
+        return same and process.uids().real == user
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
         return False
-    with contextlib.suppress(OSError):
-        file.unlink()
-    return False
+    except psutil.Error:
+        return True  # it runs; what it is may not be seen

@@ -1,7 +1,8 @@
 """Built engines on disk, so that a second measurement starts at once, and what building learned.
 
 An entry's name is a digest of everything that decides the engine; its content begins with a digest
-of itself. A damaged or half-written entry is therefore noticed and built anew. The folder is
+of itself. A damaged or half-written entry is therefore noticed and built anew. An engine is machine
+code: one that another user could have put there is not loaded. The folder is
 `$FOFA_CACHE_DIR/engines`, else `$XDG_CACHE_HOME/fofa/engines`, else `~/.cache/fofa/engines`.
 """
 
@@ -11,6 +12,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +77,11 @@ class EngineCache:
 
     def _keep(self, path: Path, content: bytes) -> None:
         try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if hasattr(os, "getuid") and not _is_private(self.folder.stat()):
+                raise UserError(f"{self.folder}: another user can write it")
             write_bytes(path, hashlib.sha256(content).digest() + content)
-        except UserError as error:
+        except (OSError, UserError) as error:
             _log.warning("%s not kept: %s", path.suffix.removeprefix("."), error)
 
     def _make_room(self, newest: Path) -> None:
@@ -95,9 +100,29 @@ class EngineCache:
                 total -= size
 
 
+def _is_own(path: Path) -> bool:
+    """Whether only this user (or the system's) can change the file `path`, which is no link, and
+    its folder.
+
+    Raises:
+        OSError: if one of them is not there.
+    """
+    if not hasattr(os, "getuid"):
+        return True
+    return _is_private(path.parent.stat()) and _is_private(path.lstat())
+
+
+def _is_private(status: os.stat_result) -> bool:
+    is_plain = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+    return is_plain and status.st_uid in (os.getuid(), 0) and not status.st_mode & stat.S_IWOTH
+
+
 def _read(path: Path) -> bytes | None:
     """The engine in a cache file, None if there is none or it is damaged."""
     try:
+        if not _is_own(path):
+            _log.warning("%s: another user can write it, built anew", path)
+            return None
         data = path.read_bytes()
     except OSError:
         return None

@@ -1,5 +1,6 @@
 """Who else is at work is noticed: other programs, and other profilers by both sides."""
 
+import os
 import subprocess
 import sys
 import time
@@ -150,11 +151,15 @@ def test_a_system_that_tells_no_cores_apart_is_taken_as_a_whole(monkeypatch):
     assert found.machine_cpu_percent >= 0
 
 
+def own_folder(place):
+    return place / f"fofa-profilers-{os.getuid()}"
+
+
 def test_alone_nobody_is_seen_and_nothing_is_left_behind(tmp_path):
     with OtherProfilers(tmp_path) as others:
         assert others.count() == 0
-        assert len(list(tmp_path.iterdir())) == 1
-    assert list(tmp_path.iterdir()) == []
+        assert len(list(own_folder(tmp_path).iterdir())) == 1
+    assert list(own_folder(tmp_path).iterdir()) == []
 
 
 def test_both_sides_see_each_other(tmp_path, other):
@@ -171,13 +176,15 @@ def test_a_killed_one_is_forgotten(tmp_path, other):
     other.wait()
     with OtherProfilers(tmp_path) as others:
         assert others.count() == 0
-        assert len(list(tmp_path.iterdir())) == 1
+        assert len(list(own_folder(tmp_path).iterdir())) == 1
 
 
 def test_a_recycled_process_number_does_not_count(tmp_path):
     parent = psutil.Process().parent()
-    (tmp_path / f"{parent.pid}.measuring").write_text(f"{parent.create_time() - 3600}\n")
-    (tmp_path / "nonsense.measuring").write_text("?")
+    own_folder(tmp_path).mkdir(mode=0o755)
+    (own_folder(tmp_path) / f"{parent.pid}-{parent.create_time() - 3600:.3f}.measuring").touch()
+    (own_folder(tmp_path) / "nonsense.measuring").touch()
+    (own_folder(tmp_path) / f"{'9' * 400}-{'9' * 400}.measuring"[-200:]).touch()
     with OtherProfilers(tmp_path) as others:
         assert others.count() == 0
 
@@ -185,5 +192,49 @@ def test_a_recycled_process_number_does_not_count(tmp_path):
 def test_a_folder_that_cannot_be_made_stops_nobody(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
-    with OtherProfilers(file / "folder") as others:
+    with OtherProfilers(file) as others:
         assert others.count() == 0
+
+
+def test_a_link_in_the_temporary_folder_is_not_followed(tmp_path):
+    target, place = tmp_path / "target", tmp_path / "place"
+    target.mkdir(mode=0o700)
+    place.mkdir()
+    own_folder(place).symlink_to(target)
+    with OtherProfilers(place) as others:
+        assert others.count() == 0
+        assert list(target.iterdir()) == []
+    assert target.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_in_which_others_write_is_left_alone(tmp_path):
+    own_folder(tmp_path).mkdir()
+    own_folder(tmp_path).chmod(0o777)
+    with OtherProfilers(tmp_path) as others:
+        assert others.count() == 0
+        assert list(own_folder(tmp_path).iterdir()) == []
+    assert own_folder(tmp_path).stat().st_mode & 0o777 == 0o777
+
+
+def test_nobody_speaks_for_another_user(tmp_path):
+    """A folder named after another user that is not theirs, or files for processes of others."""
+    parent = psutil.Process().parent()
+    name = f"{parent.pid}-{parent.create_time():.3f}.measuring"
+    own_folder(tmp_path).mkdir(mode=0o755)
+    (own_folder(tmp_path) / name).touch()
+    strange = tmp_path / "fofa-profilers-4294967"
+    strange.mkdir(mode=0o755)
+    (strange / name.replace(".measuring", "0.measuring")).touch()
+    os.mkfifo(strange / "fifo.measuring")
+    with OtherProfilers(tmp_path) as others:
+        assert others.count() == 1
+
+
+def test_a_file_planted_under_ones_own_name_is_not_written_to(tmp_path):
+    others = OtherProfilers(tmp_path)
+    victim = tmp_path / "victim"
+    victim.write_text("content")
+    own_folder(tmp_path).mkdir(mode=0o755)
+    (own_folder(tmp_path) / others._own).symlink_to(victim)
+    with others:
+        assert victim.read_text() == "content"

@@ -105,3 +105,34 @@ def test_the_folder_follows_the_environment():
     assert cache_folder({"XDG_CACHE_HOME": "/x"}) == Path("/x/fofa/engines")
     both = {"XDG_CACHE_HOME": "/x", "FOFA_CACHE_DIR": "/y"}
     assert cache_folder(both) == Path("/y/engines")
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_an_engine_that_another_user_could_have_put_there_is_not_loaded(tmp_path, what, caplog):
+    cache, build = EngineCache(tmp_path / "engines"), Builder()
+    cache.get("key", build)
+    [path] = cache.folder.iterdir()
+    (path if what == "file" else cache.folder).chmod(0o777)
+    assert cache.get("key", build) == b"engine"
+    assert build.built == 2
+    assert "another user can write it" in caplog.text
+
+
+def test_a_link_in_the_cache_is_neither_loaded_nor_written_through(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"content")
+    cache, build = EngineCache(tmp_path / "engines"), Builder()
+    cache.folder.mkdir()
+    cache.folder.chmod(0o777)
+    (cache.folder / "key.engine").symlink_to(victim)
+    assert cache.get("key", build) == b"engine"
+    assert victim.read_bytes() == b"content"
+
+
+def test_a_cache_folder_elsewhere_may_be_linked(tmp_path):
+    (tmp_path / "large disk").mkdir(mode=0o700)
+    (tmp_path / "engines").symlink_to(tmp_path / "large disk")
+    build = Builder()
+    for _ in range(2):
+        EngineCache(tmp_path / "engines").get("key", build)
+    assert build.built == 1
