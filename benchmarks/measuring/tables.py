@@ -36,7 +36,8 @@ def findings(path: Path) -> list[Finding]:
     samples = read_samples(path.with_name(lut.raw_samples))
     rounds = [round_of(record, samples.items) for record in samples.rounds]
     canary = next(name for name in samples.items if name.startswith("canary "))
-    measurement = evaluate(samples.plan, rounds, canary)
+    held_out = {name for name in samples.items if name.startswith(("validation ", "repeat "))}
+    measurement = evaluate(samples.plan, rounds, canary, held_out)
     return [
         _no_calibration(lut, measurement),
         _no_drift_correction(measurement.used, canary),
