@@ -1,10 +1,11 @@
 """What is timed: every unique block, whole networks to calibrate and to validate, and the canary.
 
 The choice is a function of the space and the seed alone, so that a resumed run times the same.
-Calibration networks are chosen so that the mean variance of a prediction, over the whole space, is
-least (I-optimal design). Of the validation networks half are drawn at random from the others, so
-that their error speaks for the whole space. The other half lie where searches end, on a front of
-size against time, for which multiply-adds stand as long as nothing is measured.
+Calibration networks are chosen to tell the blocks apart (D-optimal design; choosing them for the
+least mean variance of a prediction, I-optimal, came out the same). Of the validation networks half
+are drawn at random from the others, so that their error speaks for the whole space. The other half
+lie where searches end, on a front of size against time, for which multiply-adds stand as long as
+nothing is measured.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def choose_subnets(
     """Calibration and validation subnets of one resolution."""
     rng = random.Random(f"{settings.seed}/{resolution}")
     pool = network_pool(space, rng)
-    picked = i_optimal(_features(pool, resolution, config), settings.calibration_networks)
+    picked = d_optimal(_features(pool, resolution, config), settings.calibration_networks)
     rest = [subnet for index, subnet in enumerate(pool) if index not in set(picked)]
     time = np.array([macs(Architecture(subnet, resolution), config) for subnet in rest])
     size = np.array([params(Architecture(subnet, resolution), config) for subnet in rest])
@@ -165,20 +166,19 @@ def front_rows(time: np.ndarray, value: np.ndarray) -> list[int]:
     return [int(row) for row, most in zip(order, best, strict=True) if value[row] > most]
 
 
-def i_optimal(features: np.ndarray, count: int) -> list[int]:
-    """Rows of `features` (N, F) with which predictions vary least on average over all rows.
+def d_optimal(features: np.ndarray, count: int) -> list[int]:
+    """Rows of `features` (N, F) whose information matrix has the largest determinant, greedily.
 
-    Greedily: each step adds the row that takes most from the mean of x' M^-1 x.
+    Each step adds the row about which the rows so far say least: the largest x' M^-1 x.
     """
     scale = np.abs(features).max(axis=0)
     rows = features / np.where(scale > 0, scale, 1.0)
     inverse = np.eye(rows.shape[1]) / DESIGN_RIDGE
     picked: list[int] = []
     for _ in range(min(count, len(rows))):
-        products = rows @ inverse @ rows.T
-        gain = (products**2).mean(axis=0) / (1 + np.diagonal(products))
-        gain[picked] = -np.inf
-        best = int(np.argmax(gain))
+        leverage = np.einsum("nf,fg,ng->n", rows, inverse, rows)
+        leverage[picked] = -np.inf
+        best = int(np.argmax(leverage))
         picked.append(best)
         direction = inverse @ rows[best]
         inverse -= np.outer(direction, direction) / (1 + rows[best] @ direction)

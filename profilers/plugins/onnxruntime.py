@@ -282,7 +282,7 @@ class BoundRunner(Runner):
 
     def close(self) -> None:
         self._binding = self._session = None
-        self._memory = ({}, {}, None)
+        self._memory = ({}, {}, {})
 
 
 PLUGIN = OnnxRuntimePlugin()

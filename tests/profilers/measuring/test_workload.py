@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fofa.latency import required_keys
-from fofa.space import NetworkConfig, SearchSpace
+from fofa.space import NetworkConfig, SearchSpace, macs, params
 from profilers.measuring.settings import MeasureSettings
-from profilers.measuring.workload import i_optimal, plan_workload
+from profilers.measuring.workload import d_optimal, front_rows, plan_workload
 
 SETTINGS = MeasureSettings()
 
@@ -57,8 +57,28 @@ def test_calibration_tells_every_depth_of_every_stage():
         assert set(stage) == {2, 3, 4}
 
 
-def test_i_optimal_prefers_rows_that_say_something_new():
+def test_d_optimal_prefers_rows_that_say_something_new():
     features = np.array([[1.0, 0.0], [0.99, 0.01], [0.0, 1.0], [0.98, 0.02]])
-    assert 2 in i_optimal(features, 2)  # the others are all but one and the same
-    assert len(set(i_optimal(features, 4))) == 4
-    assert len(i_optimal(features, 9)) == 4
+    assert set(d_optimal(features, 2)) == {0, 2}
+    assert len(set(d_optimal(features, 4))) == 4
+    assert len(d_optimal(features, 9)) == 4
+
+
+def test_half_of_the_validation_networks_lie_where_searches_end():
+    """On the front of most parameters for the multiply-adds, spread over all of it."""
+    config = NetworkConfig()
+    workload = plan_workload(SearchSpace(resolutions=(160,)), config, SETTINGS)
+    calibration = {item.architecture for item in workload.of("calibration")}
+    rest = [a for a in SearchSpace(resolutions=(160,)).architectures() if a not in calibration]
+    front = front_rows(
+        np.array([macs(a, config) for a in rest]), np.array([params(a, config) for a in rest])
+    )
+    chosen = [item.architecture for item in workload.of("validation")]
+    on_it = [rest[row] for row in front if rest[row] in chosen]
+    assert len(on_it) >= SETTINGS.validation_networks // 2
+    assert {rest[front[0]], rest[front[-1]]} <= set(chosen)
+
+
+def test_nothing_beats_a_front():
+    time, value = np.array([3.0, 1.0, 2.0, 2.0, 4.0]), np.array([5.0, 1.0, 3.0, 2.0, 5.0])
+    assert front_rows(time, value) == [1, 2, 0]
