@@ -20,12 +20,13 @@ from fofa.commands.cli import make_app, run_app
 from fofa.data import DataSource, open_data
 from fofa.distributed import find_place
 from fofa.errors import UserError
-from fofa.evaluate.batchnorm import calibrate
 from fofa.presets import SHAPES
+from fofa.recalibration import calibrate
 from fofa.recipes import Recipe, fofa_n3
 from fofa.space import Architecture, Subnet, compound_subnets
 from fofa.supernet.model import Supernet
 from fofa.train.settings import RunOptions, TrainSettings
+from fofa.train.setup import Setup
 from fofa.train.trainer import Trainer
 
 app = make_app("Compare fofa-n3 with naive sampling (equation 4) on the drawn shapes.")
@@ -106,18 +107,16 @@ def accuracies(
         zero_init_residual=SHAPES.zero_init_residual,
         seed=seed,
     )
-    data = open_data("shapes")
+    data, processes = open_data("shapes"), find_place("cpu")
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            recipe,
-            settings,
-            data,
+            Setup.of(settings, data, processes, recipe),
             Path(folder),
-            processes=find_place("cpu"),
+            processes=processes,
             options=RunOptions(tensorboard=False),
         )
         trainer.run()
-        supernet = trainer.supernet
+        supernet = trainer.learner.supernet
     own = [top1(supernet, subnet, data) for subnet in subnets]
     smallest, largest = (top1(supernet, s, data) for s in (recipe.smallest(), recipe.largest()))
     return statistics.mean(own), smallest, largest

@@ -62,6 +62,7 @@ class TrainingRecord(BaseModel):
     """How the weights came about. `gpu_hours` is 0 on a CPU, where `core_hours` counts.
 
     `budget_hours` is the budget that was asked for, in the same unit; what was spent are the hours.
+    `wall_hours` are those by the clock, with what came beside training (validation).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -73,6 +74,7 @@ class TrainingRecord(BaseModel):
     seed: int
     core_hours: NonNegative | None = None
     budget_hours: Positive | None = None
+    wall_hours: NonNegative | None = None
     epoch_scale: Positive | None = None
     train_images: int | None = None
     precision: str | None = None

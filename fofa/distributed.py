@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import time
 import uuid
@@ -80,7 +81,29 @@ class Processes:
 
     def agree(self, flag: bool) -> bool:
         """What rank 0 says; the other ranks' `flag` does not count."""
-        return bool(self.total(torch.tensor(int(flag and self.is_main))))
+        return self.any_of(flag and self.is_main)[0]
+
+    def any_of(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag, whether any process has it set; GPUs are not waited for."""
+        return tuple(bool(count) for count in self._sum(torch.tensor(flags, dtype=torch.int64)))
+
+    def share(self, value: float) -> float:
+        """The value of rank 0."""
+        own = value if self.is_main else 0.0
+        return float(self._sum(torch.tensor(own, dtype=torch.float64)))
+
+    def is_same(self, text: str) -> bool:
+        """Whether every process has the same text."""
+        digest = hashlib.blake2b(text.encode(errors="backslashreplace"), digest_size=6).digest()
+        number = float(int.from_bytes(digest))
+        return not self.any_of(number != self.share(number))[0]
+
+    def _sum(self, tensor: Tensor) -> Tensor:
+        """The sum of every process's `tensor`, which is on the CPU."""
+        if self.world_size > 1:
+            with _noticing_losses():
+                dist.all_reduce(tensor)
+        return tensor
 
 
 def choose_device(name: str) -> torch.device:
@@ -135,7 +158,8 @@ def connected(processes: Processes) -> Iterator[None]:
     if processes.world_size == 1:
         yield
         return
-    backend = "nccl" if processes.device.type == "cuda" else "gloo"
+    # Flags and numbers for the host go over gloo everywhere, so that they wait for no GPU.
+    backend = "cpu:gloo,cuda:nccl" if processes.device.type == "cuda" else "gloo"
     with _noticing_losses():
         found, rank, world_size = next(dist.rendezvous("env://", timeout=TIMEOUT))
         store = rendezvous(found, rank, world_size, TIMEOUT)

@@ -11,21 +11,24 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("fofa", "profilers", "bench")
 FLOORS = (
+    {"fofa.plain_text"},
     {"fofa.errors", "fofa.progress"},
     {"fofa.distributed", "fofa.files", "fofa.precision", "fofa.seeds", "fofa.space"},
     {"fofa.families"},
-    {"fofa.accuracy", "fofa.data", "fofa.tensor_files"},
-    {"fofa.latency", "fofa.presets", "fofa.supernet"},
+    {"fofa.accuracy", "fofa.data", "fofa.tensor_files", "fofa.validation"},
+    {"fofa.latency", "fofa.outcomes", "fofa.presets", "fofa.supernet"},
     {"fofa.recipes", "fofa.runs", "fofa.runtime"},
+    {"fofa.recalibration"},
     {"fofa.train", "fofa.evaluate", "fofa.search", "fofa.predictor"},
     {"fofa.export"},
     {"fofa.verify"},
     {"fofa.api"},
     {"fofa.commands"},
     {"profilers.plugin"},
-    {"profilers.registry", "profilers.conformance", "profilers.hardware", "profilers.measuring"},
-    {"profilers.estimates", "profilers.tables"},
-    {"profilers.plugins"},
+    {"profilers.registry", "profilers.hardware"},
+    {"profilers.measuring"},
+    {"profilers.conformance", "profilers.estimates", "profilers.tables"},
+    {"profilers.plugins", "profilers.remote"},
     {"profilers.commands"},
     {"bench.tables"},
     {"bench.figures"},
@@ -39,7 +42,7 @@ ACROSS = {("fofa.search", "fofa.predictor.model")}
 """What a room imports of a sibling: a predictor is read like an accuracy table, from its file."""
 PROFILERS_MAY_USE = {
     *("fofa.errors", "fofa.files", "fofa.precision", "fofa.progress", "fofa.seeds", "fofa.space"),
-    *("fofa.accuracy", "fofa.families", "fofa.latency", "fofa.runtime"),
+    *("fofa.accuracy", "fofa.families", "fofa.latency", "fofa.runtime", "fofa.validation"),
 }
 MIN_LINES, MAX_LINES = 40, 500
 

@@ -9,6 +9,7 @@ import typer
 
 from fofa.commands import GOES_ON
 from fofa.commands.cli import EXIT_CODES, make_app, run_app, stderr_console
+from fofa.errors import UserError
 
 app = make_app("Train and evaluate every recipe, and write the accuracy tables and the report.")
 
@@ -24,6 +25,13 @@ def reproduce(
         typer.Option(help="Recipes, such as fofa-n3,compofa; by default all."),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds to train each recipe with, such as 0,1.")] = "0",
+    budgets: Annotated[
+        str | None,
+        typer.Option(
+            help="Core-hours (on a GPU: GPU-hours) to train every recipe for, such as 0.1,0.2,0.4; "
+            "by default as long as the epochs say."
+        ),
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="Data, such as cifar10:DIR; by default the preset's.")
     ] = None,
@@ -74,14 +82,18 @@ def reproduce(
         Study,
         TrainOptions,
         checked_preset,
+        parse_budgets,
         parse_recipes,
         parse_seeds,
     )
 
+    if budgets is not None and epoch_scale is not None:
+        raise UserError("--budgets and --epoch-scale exclude each other: both set the length")
     study = Study(
         preset=checked_preset(preset, data),
         recipes=parse_recipes(recipes),
         seeds=parse_seeds(seeds),
+        budgets=parse_budgets(budgets),
         runs=runs,
         out=out,
         train=TrainOptions.model_validate(context.params),

@@ -19,6 +19,7 @@ from bench.reproduce.plan import Job, Study, state_of
 from bench.tables.collect import collect
 from bench.tables.devices import WantedLimits
 from fofa.errors import UserError
+from fofa.train.stopping import STOP_SIGNALS
 
 TRAIN, EVALUATE = "fofa.commands.train", "fofa.commands.evaluate"
 
@@ -27,25 +28,27 @@ Command = Callable[[str, Sequence[str]], int]
 
 
 def run_module(module: str, arguments: Sequence[str]) -> int:
-    """Run `python -m module` and wait for it, whatever happens; its exit code.
+    """Run `main` of `module` in a process and wait for it, whatever happens; its exit code.
 
-    Ctrl-C reaches the child by itself and SIGTERM is passed on; it saves its state and ends, and
-    only then this returns.
+    A signal to stop is passed on (Ctrl-C reaches the child by itself, too); it saves its state and
+    ends, and only then this returns.
     """
-    child = subprocess.Popen([sys.executable, "-m", module, *arguments])
+    program = f"from fofa.commands.start import start; start({module!r}, {module!r})"
+    child = subprocess.Popen([sys.executable, "-c", program, *arguments])
 
     def pass_on(number: int, _: FrameType | None) -> None:
         child.send_signal(number)
 
-    previous = signal.signal(signal.SIGTERM, pass_on)
+    previous = {
+        number: signal.signal(number, pass_on)
+        for number in STOP_SIGNALS
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    }
     try:
-        while True:
-            try:
-                return child.wait()
-            except KeyboardInterrupt:
-                continue
+        return child.wait()
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def carry_out(
@@ -89,9 +92,10 @@ def _stopped(code: int, step: str, console: Console) -> int:
 def show_progress(jobs: Sequence[Job], console: Console) -> None:
     """What is done and what remains."""
     states = [state_of(job) for job in jobs]
-    table = Table("recipe", "seed", "training", "evaluation", box=box.SIMPLE_HEAD)
+    table = Table("recipe", "budget", "seed", "training", "evaluation", box=box.SIMPLE_HEAD)
     for job, state in zip(jobs, states, strict=True):
-        table.add_row(job.recipe, str(job.seed), state.training, state.evaluation)
+        budget = "" if job.budget is None else f"{job.budget:g} h"
+        table.add_row(job.recipe, budget, str(job.seed), state.training, state.evaluation)
     console.print(table)
     done = sum(state.trained for state in states) + sum(state.evaluated for state in states)
     console.print(f"{done} of {2 * len(jobs)} steps done")

@@ -17,7 +17,6 @@ from fofa.errors import UserError
 from fofa.presets import Preset, get_preset
 from fofa.recipes import RECIPES
 from fofa.runs import RECORD_NAME, RunRecord
-from fofa.space import compound_subnets
 
 TEST_IMAGES = {"cifar10": 10_000, "imagenet": 50_000, "shapes": 1_000}
 """Size of the test sets that are known; tells a whole evaluation from one with a limit."""
@@ -56,10 +55,16 @@ class TrainOptions(PassedOn):
     batch_size: int | None = None
     threads: int | None = None
 
-    def settings(self, preset: Preset) -> dict[str, object]:
-        """The settings that a run made with these options and `preset` has."""
-        names = ("data", "epoch_scale", "train_fraction", "batch_size")
-        return {name: getattr(self, name) or getattr(preset, name) for name in names}
+    def settings(self, preset: Preset, budget: float | None) -> dict[str, object]:
+        """The settings that a run made with these options and `preset` has.
+
+        The length of a run with a `budget` is found on the machine where it begins.
+        """
+        names = ["data", "train_fraction", "batch_size"]
+        if budget is None:
+            names.append("epoch_scale")
+        wanted = {name: getattr(self, name) or getattr(preset, name) for name in names}
+        return {"budget_hours": budget, **wanted}
 
 
 class EvaluateOptions(PassedOn):
@@ -71,21 +76,26 @@ class EvaluateOptions(PassedOn):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What was asked for."""
+    """What was asked for; without `budgets`, runs are as long as their epochs."""
 
     preset: Preset
     recipes: tuple[str, ...]
     seeds: tuple[int, ...]
+    budgets: tuple[float, ...] = ()
     runs: Path
     out: Path
     train: TrainOptions = field(default_factory=TrainOptions)
     evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
 
     def jobs(self) -> Iterator[Job]:
-        """One job per recipe and seed; a second seed comes after the first of every recipe."""
+        """One job per recipe, budget and seed.
+
+        A second seed comes after the first of every recipe, and small budgets before large ones.
+        """
         for seed in self.seeds:
-            for recipe in self.recipes:
-                yield Job(self, recipe, seed)
+            for budget in self.budgets or (None,):
+                for recipe in self.recipes:
+                    yield Job(self, recipe, seed, budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +105,17 @@ class Job:
     study: Study
     recipe: str
     seed: int
+    budget: float | None = None
 
     @property
     def name(self) -> str:
-        """The recipe, with the seed where it is not 0."""
-        return self.recipe if self.seed == 0 else f"{self.recipe}-seed{self.seed}"
+        """The recipe, with the budget in hours where there is one and the seed where it is not 0.
+
+        Such as `fofa-n3-0.2h-seed1`.
+        """
+        budget = "" if self.budget is None else f"-{self.budget:g}h"
+        seed = "" if self.seed == 0 else f"-seed{self.seed}"
+        return f"{self.recipe}{budget}{seed}"
 
     @property
     def run(self) -> Path:
@@ -116,6 +132,7 @@ class Job:
         return [
             *("--recipe", self.recipe, "--preset", self.study.preset.name),
             *("--out", str(self.run), "--seed", str(self.seed)),
+            *(() if self.budget is None else ("--budget", f"{self.budget:g}")),
             *self.study.train.words(),
         ]
 
@@ -175,7 +192,7 @@ def _difference(job: Job) -> str | None:
         return "its settings are not recorded"
     study, found = job.study, TrainSettings.read(path)
     wanted = {"recipe": job.recipe, "preset": study.preset.name, "seed": job.seed}
-    wanted |= study.train.settings(study.preset)
+    wanted |= study.train.settings(study.preset, job.budget)
     for name, value in wanted.items():
         if getattr(found, name) != value:
             return f"{name} is {getattr(found, name)} there and {value} here"
@@ -184,7 +201,7 @@ def _difference(job: Job) -> str | None:
 
 def _is_of_run(table: AccuracyTable, record: RunRecord) -> bool:
     """Whether the table is a whole evaluation of just this training."""
-    expected = len(list(compound_subnets())) * len(record.resolutions)
+    expected = record.supernet.family.num_compound * len(record.resolutions)
     return (
         table.recipe == record.recipe
         and table.training == record.training
@@ -232,6 +249,23 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         raise UserError(f"seeds {text!r}: expected whole numbers such as 0,1")
     return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def parse_budgets(text: str | None) -> tuple[float, ...]:
+    """Hours separated by commas, ascending, each once; none for None.
+
+    Raises:
+        UserError: if one is not a number above 0.
+    """
+    if text is None:
+        return ()
+    try:
+        hours = [float(part) for part in text.split(",")]
+    except ValueError:
+        hours = []
+    if not hours or not all(0 < number < float("inf") for number in hours):
+        raise UserError(f"budgets {text!r}: expected hours such as 0.1,0.2,0.4")
+    return tuple(sorted(set(hours)))
 
 
 def checked_preset(name: str, data: str | None) -> Preset:

@@ -7,17 +7,24 @@ from typing import Annotated
 
 import typer
 
-from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_console
+from fofa.commands.cli import (
+    EXIT_CODES,
+    make_app,
+    parse_resolutions,
+    run_app,
+    stderr_console,
+)
+from fofa.families import find_family
+from fofa.space import MOBILENETV3
 from fofa.train.settings import RunOptions
 
 app = make_app("Train a supernet. Running the same command again resumes a run that was stopped.")
 
 DEFAULTS = RunOptions()
 EPILOG = (
-    "Exit codes: 0 done (or stopped by a signal after saving: 130); 1 training diverged or another "
-    "process of the job was lost, the last checkpoint is good; 2 wrong input. Under torchrun every "
-    "process takes --batch-size images; with torchrun's --max-restarts the job goes on from the "
-    "last checkpoint when a process dies."
+    f"{EXIT_CODES} Training cannot go on when it diverged or another process of the job was lost: "
+    "the last checkpoint is good. Under torchrun every process takes --batch-size images; with "
+    "torchrun's --max-restarts the job goes on from the last checkpoint when a process dies."
 )
 
 
@@ -44,12 +51,31 @@ def train(
         float | None,
         typer.Option(help="Share to hold out of a folder without train/ and val/; 0.2 by default."),
     ] = None,
+    family: Annotated[
+        str,
+        typer.Option(
+            help="Kind of network: mobilenetv3, proxyless, efficientnet-lite0, or a YAML file."
+        ),
+    ] = MOBILENETV3.name,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch CIFAR-10 if it is not there.")
     ] = False,
     epoch_scale: Annotated[
         float | None,
         typer.Option(max=1000, help="Factor on all epochs of the recipe, such as 0.1."),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="Core-hours (on a GPU: GPU-hours) that training may cost, such as 0.4: the "
+            "recipe's epochs are scaled to it on this machine."
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="The highest one for 256 images a step, such as 0.3; by default the recipe's."
+        ),
     ] = None,
     train_fraction: Annotated[
         float | None, typer.Option(help="Share of the training images to use, 0 to 1.")
@@ -90,6 +116,15 @@ def train(
         int | None, typer.Option(min=1, help="Save every so many steps, too.")
     ] = None,
     tensorboard: Annotated[bool, typer.Option(help="Write files for TensorBoard.")] = True,
+    validate_share: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the time to show the largest and the smallest subnet held-out images; "
+            "0 for never.",
+        ),
+    ] = DEFAULTS.validate_share,
 ) -> None:
     """Train a supernet with a recipe, in the setting of a preset."""
     import torch
@@ -107,8 +142,11 @@ def train(
         processes,
         {
             "recipe": recipe,
+            "family": find_family(family),
             "data": with_val_share(data, val_share),
             "epoch_scale": epoch_scale,
+            "budget_hours": budget,
+            "learning_rate": learning_rate,
             "train_fraction": train_fraction,
             "batch_size": batch_size,
             "seed": seed,
@@ -125,6 +163,7 @@ def train(
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
         tensorboard=tensorboard,
+        validate_share=validate_share,
     )
     console = stderr_console()
     raise typer.Exit(launch(settings, options, out, processes, console, setting.proxy))

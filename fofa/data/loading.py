@@ -7,6 +7,7 @@ trainer by any number of steps.
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol, Self
 
@@ -147,6 +148,7 @@ class DecodingSource(DataSource):
             num_workers=self._workers,
             collate_fn=collate,
             pin_memory=self._device.type == "cuda",
+            worker_init_fn=leave_signals_to_parent,
         )
         for decoded in loader:
             for fault in decoded.faults:
@@ -160,6 +162,13 @@ class DecodingSource(DataSource):
             normalised = pixels.mul_(self._scale).add_(self._shift)
             labels = decoded.labels.to(self._device, non_blocking=True)
             yield normalised.contiguous(memory_format=torch.channels_last), labels
+
+
+def leave_signals_to_parent(_: int) -> None:
+    """A worker ends when its parent does: a signal to the whole group leaves the decision there."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 class _Lists:

@@ -29,14 +29,19 @@ class Renormalised(DataSource):
         self.source, self.mean, self.std = source, mean, std
         self.name, self.spec, self.class_names = source.name, source.spec, source.class_names
         self.num_train, self.num_test = source.num_train, source.num_test
+        self.validated_on = source.validated_on
         own_mean, own_std = torch.tensor(source.mean), torch.tensor(source.std)
         self._scale = (own_std / torch.tensor(std)).view(1, 3, 1, 1)
         self._shift = ((own_mean - torch.tensor(mean)) / torch.tensor(std)).view(1, 3, 1, 1)
 
     @property
-    def num_skipped(self) -> int:  # type: ignore[override]
+    def num_skipped(self) -> int:
         """How often the source left out an image."""
         return self.source.num_skipped
+
+    @num_skipped.setter
+    def num_skipped(self, number: int) -> None:
+        self.source.num_skipped = number
 
     def train_batches(
         self, order: TrainOrder, steps: range, resolution_of: Callable[[int], int]
@@ -53,6 +58,9 @@ class Renormalised(DataSource):
         self, resolution: int, batch_size: int, limit: int | None = None
     ) -> Iterator[Batch]:
         return self._renormalised(self.source.test_batches(resolution, batch_size, limit))
+
+    def validation_batches(self, resolution: int, batch_size: int, limit: int) -> Iterator[Batch]:
+        return self._renormalised(self.source.validation_batches(resolution, batch_size, limit))
 
     def _renormalised(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for images, labels in batches:

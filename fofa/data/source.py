@@ -28,6 +28,7 @@ class DataSource(ABC):
         mean, std: per channel (RGB), of values 0 to 1; images are normalised with them.
         num_train, num_test: images of each split; `num_train` after `train_fraction`.
         num_skipped: how often a training image was left out because it could not be read.
+        validated_on: what `validation_batches` shows, in words.
     """
 
     name: str
@@ -38,6 +39,7 @@ class DataSource(ABC):
     num_train: int
     num_test: int
     num_skipped: int = 0
+    validated_on: str = "the validation split"
 
     @abstractmethod
     def train_batches(
@@ -67,3 +69,11 @@ class DataSource(ABC):
         Of image folders, which are sorted by class, these lie at even distances over the whole
         split; data sets that come in mixed order (CIFAR-10, `shapes`) give their first ones.
         """
+
+    def validation_batches(self, resolution: int, batch_size: int, limit: int) -> Iterator[Batch]:
+        """Images to watch training by, with the evaluation transform: at most `limit`, the same.
+
+        Never those of a test split that results are measured on. Of image folders it is the
+        validation split; a data set whose other split is its test set holds out training images.
+        """
+        return self.test_batches(resolution, batch_size, limit)

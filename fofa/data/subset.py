@@ -25,6 +25,14 @@ def training_subset(num_images: int, fraction: float, seed: int) -> Tensor:
     return order[: max(1, round(fraction * num_images))].sort().values
 
 
+def held_out(num_images: int, chosen: Tensor, wanted: int, seed: int) -> Tensor:
+    """At most `wanted` indices below `num_images` that are not among the `chosen`, in any order."""
+    is_left = torch.ones(num_images, dtype=torch.bool)
+    is_left[chosen] = False
+    left = is_left.nonzero().flatten()
+    return left[torch.randperm(len(left), generator=generator(seed, "held out"))[:wanted]]
+
+
 def calibration_indices(num_images: int, wanted: int, seed: int) -> Tensor:
     """`wanted` distinct indices below `num_images` (all, if there are fewer), drawn by `seed`."""
     return torch.randperm(num_images, generator=generator(seed, "calibration"))[:wanted]

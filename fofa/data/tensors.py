@@ -11,9 +11,11 @@ from torch import Tensor
 from fofa.data.augmentation import Augmentation, resize, sample
 from fofa.data.sampling import TrainOrder
 from fofa.data.source import Batch, Channels, DataSource
-from fofa.data.subset import calibration_indices, training_subset
+from fofa.data.subset import calibration_indices, held_out, training_subset
 from fofa.errors import UserError
 from fofa.seeds import generator
+
+MAX_HELD_OUT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,13 @@ class TensorSource(DataSource):
         device = self._device = device or torch.device("cpu")
         self.name, self.spec, self.class_names = name, spec, class_names
         self.mean, self.std = mean, std
-        self._train = train.take(training_subset(len(train.labels), train_fraction, seed))
+        chosen = training_subset(len(train.labels), train_fraction, seed)
+        others = held_out(len(train.labels), chosen, MAX_HELD_OUT, seed)
+        # Where all are trained on, it is some of them that show how training goes.
+        self.validated_on = "held-out training images" if len(others) else "training images"
+        watched = others if len(others) else calibration_indices(len(train.labels), MAX_HELD_OUT, 1)
+        self._watched = train.take(watched).to(device)
+        self._train = train.take(chosen)
         self._train, self._test = self._train.to(device), test.to(device)
         self.num_train, self.num_test = len(self._train.labels), len(test.labels)
         self._augmentation = augmentation or Augmentation()
@@ -109,6 +117,10 @@ class TensorSource(DataSource):
         self, resolution: int, batch_size: int, limit: int | None = None
     ) -> Iterator[Batch]:
         chosen = Split(self._test.images[:limit], self._test.labels[:limit])
+        yield from self._evaluation_batches(chosen, resolution, batch_size)
+
+    def validation_batches(self, resolution: int, batch_size: int, limit: int) -> Iterator[Batch]:
+        chosen = Split(self._watched.images[:limit], self._watched.labels[:limit])
         yield from self._evaluation_batches(chosen, resolution, batch_size)
 
     def _evaluation_batches(

@@ -20,7 +20,6 @@ from fofa.accuracy import ArchitectureAccuracy
 from fofa.data import Batch, DataSource
 from fofa.distributed import Processes
 from fofa.errors import UserError
-from fofa.evaluate.batchnorm import Moments, Statistics, observe_batch
 from fofa.evaluate.checkpoint import (
     PartialRecord,
     Phase,
@@ -35,9 +34,9 @@ from fofa.evaluate.right import NAMES as RIGHT_ANSWERS
 from fofa.evaluate.right import RightAnswers
 from fofa.outcomes import Outcomes
 from fofa.progress import Progress
+from fofa.recalibration import Moments, Statistics, observe_batch
 from fofa.space import macs, params
 from fofa.supernet.model import Supernet
-from fofa.supernet.prefix_tree import Node, walk
 
 SAVE_SECONDS = 30.0
 
@@ -308,17 +307,11 @@ def count_batch(
     Args:
         right: bool [subnets, N], set to which answers are right at the first guess.
     """
-
-    def run(node: Node, x: Tensor) -> Tensor:
-        return supernet.run_step(node.step, x, statistics.normaliser(node))
-
-    x = images.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-        for leaf, features in walk(statistics.layout.tree.root, x, run):
-            hits = answers(supernet.head.classify(features), labels)
-            correct[leaf] += hits.sum(dim=1)
-            if right is not None:
-                right[leaf] = hits[0]
+    for leaf, logits in statistics.logits(supernet, images, bf16=bf16):
+        hits = answers(logits, labels)
+        correct[leaf] += hits.sum(dim=1)
+        if right is not None:
+            right[leaf] = hits[0]
 
 
 def count_correct(logits: Tensor, labels: Tensor) -> Tensor:

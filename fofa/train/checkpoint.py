@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fofa.files import FileModel
 from fofa.tensor_files import read_tensors, write_tensors
+from fofa.train.budget import Replan
 
 CHECKPOINT_PATH = Path("checkpoint", "latest.safetensors")
 
@@ -25,8 +26,10 @@ CHECKPOINT_PATH = Path("checkpoint", "latest.safetensors")
 class CheckpointState(FileModel):
     """Where training stands (schema `fofa.checkpoint/1`): `step` steps are done.
 
-    Seconds and core seconds are those spent training so far, over all sessions of the run, and
-    `skipped_images` says how often the main process left out an image that it could not read.
+    Seconds and core seconds are those spent training so far, over all sessions of the run;
+    `wall_seconds` count what came beside it, too (None in older files). `skipped_images` says how
+    often the main process left out an image that it could not read, `replans` how the plan was
+    rescaled to keep to a budget.
     """
 
     SCHEMA: ClassVar[str] = "fofa.checkpoint"
@@ -35,7 +38,9 @@ class CheckpointState(FileModel):
     step: int = Field(ge=0)
     seconds: float = Field(ge=0, allow_inf_nan=False)
     core_seconds: float = Field(ge=0, allow_inf_nan=False)
+    wall_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     skipped_images: int = Field(default=0, ge=0)
+    replans: tuple[Replan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import signal
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
 import torch
 from pydantic import ValidationError
@@ -23,11 +24,15 @@ from fofa.presets import Preset
 from fofa.progress import duration
 from fofa.recipes import get_recipe
 from fofa.runs import RECORD_NAME, RunRecord
+from fofa.train.budget import Budget, StoppedEarlyError, time_steps
 from fofa.train.checkpoint import CHECKPOINT_PATH
+from fofa.train.metrics import Clocks
+from fofa.train.reporting import LOG_NAME, DivergedError
 from fofa.train.settings import SETTINGS_NAME, RunOptions, TrainSettings
-from fofa.train.trainer import DivergedError, Trainer
+from fofa.train.setup import Setup
+from fofa.train.stopping import INTERRUPTED, stop_signals
+from fofa.train.trainer import Trainer
 
-INTERRUPTED = 130
 RESTART_SECONDS = 30
 """After a restart by torchrun, data workers of a killed process hold its lock for some seconds."""
 
@@ -52,12 +57,15 @@ def choose_settings(
         raise UserError(
             f"preset {preset.name} is for {' or '.join(preset.data_sets)}, not for {data!r}"
         )
+    if chosen["budget_hours"] is not None and chosen["epoch_scale"] is not None:
+        raise UserError("--budget and --epoch-scale exclude each other: both set the length")
     precision = chosen["precision"]
     if precision == "auto":
         on_gpu = processes.device.type == "cuda"
         precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported(False) else "fp32"
     values = {
-        name: getattr(preset, name) if value is None else value for name, value in chosen.items()
+        name: getattr(preset, name, None) if value is None else value
+        for name, value in chosen.items()
     }
     values |= {
         "preset": preset.name,
@@ -82,44 +90,109 @@ def launch(
 ) -> int:
     """Train in `folder`, or go on with the run there; returns the exit code.
 
+    Nothing is written before everything that was asked for has been checked.
+
     Raises:
         UserError: for wrong settings, data or files, or a folder that another run holds.
     """
-    recipe = get_recipe(settings.recipe)
-    with _claimed(folder, settings, processes) if processes.is_main else nullcontext():
-        try:
-            with connected(processes):
+    get_recipe(settings.recipe)
+    try:
+        with stop_signals() as should_stop, connected(processes):
+            if not processes.is_same(str(folder.absolute())):
+                raise UserError("--out differs between the processes of this job")
+            begun = _as_begun(settings, folder)
+            check_place(folder, begun)
+            setup = Setup.of(begun, _open(options, begun, processes), processes)
+            if begun.budget_hours is not None and begun.step_seconds is None:
+                setup = fit_to_budget(setup, options, processes, console, should_stop)
+            claim = _claimed(folder, setup.settings, processes)
+            with claim if processes.is_main else nullcontext():
                 processes.barrier()
-                source = _open(options, settings, processes)
-                with _stop_signal(processes) as stop_asked:
-                    trainer = Trainer(
-                        recipe,
-                        settings,
-                        source,
-                        folder,
-                        processes=processes,
-                        options=options,
-                        proxy=proxy,
-                        console=console,
-                    )
-                    return _train(trainer, console, _in_place(folder, stop_asked, processes))
-        except (DivergedError, WorkerLostError) as error:
-            console.print(f"fofa-train: {error}", markup=False, soft_wrap=True)
-            return 1
+                trainer = Trainer(
+                    setup,
+                    folder,
+                    processes=processes,
+                    options=options,
+                    proxy=proxy,
+                    console=console,
+                )
+                return _train(trainer, console, _in_place(folder, should_stop, processes))
+    except (DivergedError, WorkerLostError) as error:
+        console.print(f"fofa-train: {error}", markup=False, soft_wrap=True)
+        return 1
+    except StoppedEarlyError:
+        if processes.is_main:
+            console.print("stopped before the first step; nothing was saved")
+        return INTERRUPTED
+
+
+def _as_begun(settings: TrainSettings, folder: Path) -> TrainSettings:
+    """With what was found out when the run in `folder`, if there is one, began."""
+    found = TrainSettings.of_run(folder)
+    if found is None or settings.budget_hours is None:
+        return settings
+    if found.budget_hours != settings.budget_hours:
+        return settings
+    known = {"epoch_scale": found.epoch_scale, "step_seconds": found.step_seconds}
+    return settings.model_copy(update=known)
+
+
+def fit_to_budget(
+    setup: Setup,
+    options: RunOptions,
+    processes: Processes,
+    console: Console,
+    should_stop: Callable[[], bool],
+    clocks: Clocks | None = None,
+) -> Setup:
+    """The same run, as long as its budget allows on this machine.
+
+    Raises:
+        UserError: if the budget is too small for the recipe's shortest plan.
+        StoppedEarlyError: if a signal came.
+    """
+    settings = setup.settings
+    assert settings.budget_hours is not None
+    unit = "GPU-hours" if processes.device.type == "cuda" else "core-hours"
+    if processes.is_main:
+        console.print(f"timing steps for a budget of {settings.budget_hours:g} {unit}")
+    clock = (clocks or Clocks()).cost(processes.device)
+    began = clock()
+    seconds = 3600 * settings.budget_hours
+    step_seconds = time_steps(
+        setup.learner(processes, options),
+        setup.data,
+        setup.order,
+        setup.plan,
+        budget_seconds=seconds,
+        processes=processes,
+        clock=clock,
+        should_stop=should_stop,
+    )
+    budget = Budget(seconds=seconds, step_seconds=step_seconds)
+    scale = budget.epoch_scale(lambda scale: setup.with_epoch_scale(scale).plan, unit)
+    fitted = setup.with_epoch_scale(scale)
+    known = {"epoch_scale": scale, "step_seconds": step_seconds}
+    if processes.is_main:
+        console.print(
+            f"timed in {duration(clock() - began)}, which the budget does not pay for: "
+            f"{scale:.4g} of the recipe's epochs"
+        )
+    return replace(fitted, settings=settings.model_copy(update=known))
 
 
 def _train(trainer: Trainer, console: Console, should_stop: Callable[[], bool]) -> int:
     processes = trainer.processes
-    if processes.is_main and _finished(trainer):
-        console.print(f"{trainer.folder}: this run is finished; nothing to do", soft_wrap=True)
-    if _finished(trainer):
+    if trainer.is_finished:
+        if processes.is_main:
+            console.print(f"{trainer.folder}: this run is finished; nothing to do", soft_wrap=True)
         return 0
     if processes.is_main:
         _announce(trainer, console)
     record = trainer.run(should_stop)
     processes.barrier()
     if not processes.is_main:
-        return 0
+        return 0 if record.status == "finished" else INTERRUPTED
     if record.status == "running":
         console.print(
             f"stopped at step {record.step}; run the same command to go on", soft_wrap=True
@@ -133,15 +206,6 @@ def _train(trainer: Trainer, console: Console, should_stop: Callable[[], bool]) 
             soft_wrap=True,
         )
     return 0
-
-
-def _finished(trainer: Trainer) -> bool:
-    path = trainer.folder / RECORD_NAME
-    return (
-        trainer.step == trainer.plan.num_steps
-        and path.is_file()
-        and RunRecord.read(path).status == "finished"
-    )
 
 
 def _open(options: RunOptions, settings: TrainSettings, processes: Processes) -> DataSource:
@@ -170,17 +234,18 @@ def _open(options: RunOptions, settings: TrainSettings, processes: Processes) ->
 
 def _announce(trainer: Trainer, console: Console) -> None:
     """Say what is going to happen before it does."""
-    settings, plan, order = trainer.settings, trainer.plan, trainer.order
+    setup, plan = trainer.setup, trainer.plan
+    settings, order = setup.settings, setup.order
     epochs = plan.num_steps / order.steps_per_epoch
     console.print(
-        f"{settings.recipe} on {settings.data}: {trainer.data.num_train} images, "
+        f"{settings.recipe} on {settings.data}: {setup.data.num_train} images, "
         f"{list(settings.resolutions)} px, width {settings.width_mult:g}, "
         f"{order.global_batch} images a step, {settings.precision}, on {trainer.processes.device}",
         soft_wrap=True,
     )
     console.print(
         f"{plan.num_steps} steps, {epochs:.2f} epochs "
-        f"({trainer.recipe.epochs:g} of the recipe x {settings.epoch_scale:g})"
+        f"({setup.recipe.epochs:g} of the recipe x {settings.epoch_scale:.4g})"
     )
     for phase in plan.phases:
         what = phase.phase
@@ -196,11 +261,33 @@ def _report(folder: Path, record: RunRecord) -> None:
     training = record.training
     hours = training.gpu_hours or training.core_hours or 0.0
     unit = "GPU" if training.gpu_hours else "core"
-    spent = duration(record.step and hours * 3600)
+    asked = f" of {training.budget_hours:g}" if training.budget_hours else ""
+    by_the_clock = duration(3600 * (training.wall_hours or 0.0))
     print(
-        f"{folder}: {record.recipe} trained for {training.epochs:.2f} epochs in {hours:.3f} "
-        f"{unit}-hours ({spent}), {training.images_per_second:.0f} images/s on {training.device}"
+        f"{folder}: {record.recipe} trained for {training.epochs:.2f} epochs in {hours:.3f}"
+        f"{asked} {unit}-hours ({duration(hours * 3600)}; {by_the_clock} by the clock), "
+        f"{training.images_per_second:.0f} images/s on {training.device}"
     )
+
+
+def check_place(folder: Path, settings: TrainSettings) -> None:
+    """Refuse, without writing anything, a folder in which this run cannot be.
+
+    Raises:
+        UserError: if it cannot be made or written, or holds another run.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise UserError(f"{folder}: cannot make this folder: {place} is not a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+        why = os.strerror(errno.EROFS if read_only else errno.EACCES)
+        raise UserError(f"{folder}: cannot make this folder: {why}")
+    found = TrainSettings.of_run(folder)
+    if (folder / RECORD_NAME).exists() and found is None:
+        raise UserError(f"{folder}: holds a run that was not trained here; choose another --out")
+    if found is not None:
+        settings.check_agrees(folder, found)
 
 
 @contextmanager
@@ -211,27 +298,35 @@ def _claimed(folder: Path, settings: TrainSettings, processes: Processes) -> Ite
     which would refuse the right one.
 
     Raises:
-        UserError: if another process holds it, it is not a place for a run, or it holds a run with
-            other settings.
+        UserError: if another process holds it, or it is not a place for this run.
     """
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot make this folder: {error.strerror}") from None
-    names = {path.name for path in folder.iterdir()}
-    if RECORD_NAME in names and SETTINGS_NAME not in names:
-        raise UserError(f"{folder}: holds a run that was not trained here; choose another --out")
     patience = RESTART_SECONDS if processes.world_size > 1 else 0
     with locked(folder, "another fofa-train is working in this folder", patience=patience):
         for place in (folder, folder / CHECKPOINT_PATH.parent):
             remove_leftovers(place)
-        settings.claim(folder)
+        check_place(folder, settings)
+        begins = not (folder / SETTINGS_NAME).exists()
+        if begins:
+            settings.write(folder / SETTINGS_NAME)
         try:
             yield
         except UserError:
-            if SETTINGS_NAME not in names and not (folder / CHECKPOINT_PATH).exists():
-                (folder / SETTINGS_NAME).unlink(missing_ok=True)
+            if begins and not (folder / CHECKPOINT_PATH).exists():
+                _leave(folder, whole=is_new)
             raise
+
+
+def _leave(folder: Path, *, whole: bool) -> None:
+    """Take back what a run that saved nothing has written; the `whole` folder if it made that."""
+    for name in (SETTINGS_NAME, LOG_NAME):
+        (folder / name).unlink(missing_ok=True)
+    if whole:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _in_place(
@@ -248,34 +343,3 @@ def _in_place(
         return stop_asked()
 
     return ask
-
-
-@contextmanager
-def _stop_signal(processes: Processes) -> Iterator[Callable[[], bool]]:
-    """Let training save and end after its step when SIGINT or SIGTERM comes.
-
-    Yields a function that tells whether one came. A second signal ends the process at once, as
-    without this handler. Only for a process by itself: several would stop at different steps and
-    wait for each other.
-    """
-    asked = False
-    if processes.world_size > 1:
-        yield lambda: False
-        return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-        restore()
-
-    for number in previous:
-        signal.signal(number, ask)
-    try:
-        yield lambda: asked
-    finally:
-        restore()

@@ -1,88 +1,95 @@
-"""What a run says about itself: its log (JSON lines, TensorBoard), and what it costs."""
+"""What a run costs: time by the wall and by the processors, memory."""
 
 from __future__ import annotations
 
-import json
 import resource
 import sys
 import time
-from pathlib import Path
-from typing import Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 
 from fofa.accuracy import TrainingRecord
 from fofa.distributed import device_name
-from fofa.files import write_text
 from fofa.train.settings import TrainSettings
 
-LOG_NAME = "log.jsonl"
-TENSORBOARD_NAME = "tensorboard"
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """Where times come from, in seconds: by the wall, and of this process's processors."""
 
-class RunLog:
-    """Appends records to `log.jsonl` and scalars to TensorBoard, from `step` on.
+    wall: Callable[[], float] = time.monotonic
+    cores: Callable[[], float] = time.process_time
 
-    Records of steps that were lost with a killed process are dropped, so that every step is in the
-    log once.
-    """
+    def cost(self, device: torch.device) -> Callable[[], float]:
+        """The clock that a budget is counted by; a GPU's waits for what it was given to do."""
+        if device.type != "cuda":
+            return self.cores
 
-    def __init__(self, folder: Path, step: int, *, tensorboard: bool = True) -> None:
-        self._path = folder / LOG_NAME
-        if self._path.is_file():
-            self._drop_after(step)
-        self._file = self._path.open("a", encoding="utf-8")
-        self._writer = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
+        def finished() -> float:
+            torch.cuda.synchronize(device)
+            return self.wall()
 
-            self._writer = SummaryWriter(str(folder / TENSORBOARD_NAME), purge_step=step)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        if self._writer is not None:
-            self._writer.close()
-
-    def write(self, step: int, record: dict[str, object]) -> None:
-        """Append a record; its numbers also go to TensorBoard."""
-        self._file.write(json.dumps({"step": step, **record}) + "\n")
-        self._file.flush()
-        if self._writer is not None:
-            for name, value in record.items():
-                if isinstance(value, int | float):
-                    self._writer.add_scalar(f"train/{name}", value, step)
-
-    def _drop_after(self, step: int) -> None:
-        kept = []
-        for line in self._path.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                # The line that was being written when the process was killed.
-                continue
-        write_text(self._path, "".join(kept))
+        return finished
 
 
 class CostMeter:
-    """Counts from the seconds that earlier sessions of the run spent."""
+    """Counts on from what earlier sessions of the run spent; stands still until it is started.
 
-    def __init__(self, seconds: float = 0.0, core_seconds: float = 0.0) -> None:
-        self._seconds, self._core_seconds = seconds, core_seconds
-        self._wall_start, self._core_start = time.monotonic(), time.process_time()
+    Attributes:
+        seconds: wall-clock time of training.
+        core_seconds: processor time of training, of this process with all its threads.
+        wall_seconds: wall-clock time with what comes beside training.
+    """
+
+    def __init__(
+        self,
+        seconds: float = 0.0,
+        core_seconds: float = 0.0,
+        wall_seconds: float | None = None,
+        clocks: Clocks | None = None,
+    ) -> None:
+        self._before = (seconds, core_seconds, seconds if wall_seconds is None else wall_seconds)
+        self._clocks = clocks or Clocks()
+        self._start: tuple[float, float] | None = None
+        self._paused = (0.0, 0.0)
+
+    def start(self) -> None:
+        """Time counts from now on."""
+        self._start = self._now()
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time of training."""
-        return self._seconds + time.monotonic() - self._wall_start
+        return self._before[0] + self._passed()[0] - self._paused[0]
 
     @property
     def core_seconds(self) -> float:
-        """Processor time of this process, all threads together."""
-        return self._core_seconds + time.process_time() - self._core_start
+        return self._before[1] + self._passed()[1] - self._paused[1]
+
+    @property
+    def wall_seconds(self) -> float:
+        return self._before[2] + self._passed()[0]
+
+    @property
+    def session_seconds(self) -> float:
+        """As `seconds`, since it was started."""
+        return self.seconds - self._before[0]
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What the body costs is not training."""
+        wall, cores = self._now()
+        try:
+            yield
+        finally:
+            now = self._now()
+            self._paused = (self._paused[0] + now[0] - wall, self._paused[1] + now[1] - cores)
+
+    def cost(self, device: torch.device) -> float:
+        """The seconds that count for a budget: of the GPU where there is one, else of the cores."""
+        return self.seconds if device.type == "cuda" else self.core_seconds
 
     def record(
         self, settings: TrainSettings, step: int, epochs: float, device: torch.device, images: int
@@ -94,6 +101,8 @@ class CostMeter:
             epochs=epochs,
             gpu_hours=self.seconds * hours if on_gpu else 0.0,
             core_hours=self.core_seconds * hours,
+            budget_hours=settings.budget_hours,
+            wall_hours=self.wall_seconds / 3600,
             device=device_name(device),
             images_per_second=step * settings.global_batch / max(self.seconds, 1e-9),
             seed=settings.seed,
@@ -101,6 +110,15 @@ class CostMeter:
             train_images=images,
             precision=settings.precision,
         )
+
+    def _now(self) -> tuple[float, float]:
+        return self._clocks.wall(), self._clocks.cores()
+
+    def _passed(self) -> tuple[float, float]:
+        if self._start is None:
+            return 0.0, 0.0
+        wall, cores = self._now()
+        return wall - self._start[0], cores - self._start[1]
 
 
 def peak_memory_bytes(device: torch.device) -> int:

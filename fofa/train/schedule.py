@@ -183,12 +183,16 @@ class TrainPlan:
 
     def draw(self, step: int) -> Draw:
         """The resolution and subnets of `step`."""
-        phase = self.phase_at(step).phase
+        subnets = self.subnets_of(self.phase_at(step).phase, step)
+        return Draw(resolution=self.resolution(step), subnets=subnets)
+
+    def subnets_of(self, phase: Phase, step: int) -> tuple[Subnet, ...]:
+        """The subnets that `step` would train, were it one of `phase`."""
         rng = random.Random(mix(self.seed, "subnets", step))
         subnets = [self.recipe.anchor(which, self.family) for which in phase.anchors]
         if phase.choices is not None:
             subnets += [phase.choices.draw(rng, self.family) for _ in range(phase.num_random)]
-        return Draw(resolution=self.resolution(step), subnets=tuple(subnets))
+        return tuple(subnets)
 
 
 def make_optimizer(network: nn.Module) -> SGD:

@@ -13,6 +13,8 @@ from fofa.families import WithFamily
 from fofa.files import FileModel
 
 SETTINGS_NAME = "settings.json"
+RATE_IMAGES = 256
+"""Learning rates that a person gives are for a step of this many images (linear scaling rule)."""
 
 Precision = Literal["fp32", "bf16"]
 
@@ -21,7 +23,10 @@ class TrainSettings(WithFamily, FileModel):
     """Everything that the final weights depend on (schema `fofa.training/1`).
 
     A run is resumed with the same settings only. `batch_size` counts one process's images,
-    `processes` the processes.
+    `processes` the processes. `learning_rate` is the recipe's highest, for 256 images.
+
+    Of a run with `budget_hours` (of cores or GPUs), `epoch_scale` and `step_seconds` (what a step
+    of each phase and resolution costs) were found on the machine where it began.
     """
 
     SCHEMA: ClassVar[str] = "fofa.training"
@@ -37,6 +42,9 @@ class TrainSettings(WithFamily, FileModel):
     batch_size: int = Field(ge=1)
     processes: int = Field(default=1, ge=1)
     epoch_scale: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False)
+    budget_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    step_seconds: dict[str, float] | None = None
+    learning_rate: float | None = Field(default=None, gt=0, le=100, allow_inf_nan=False)
     zero_init_residual: bool = False
     seed: int = 0
     precision: Precision = "fp32"
@@ -46,21 +54,29 @@ class TrainSettings(WithFamily, FileModel):
         """Images of one step over all processes."""
         return self.batch_size * self.processes
 
-    def claim(self, folder: Path) -> None:
-        """Write these settings into a new run folder, or check that they are those of an old one.
+    @classmethod
+    def of_run(cls, folder: Path) -> TrainSettings | None:
+        """The settings of the run in `folder`; None where there are none.
 
         Raises:
-            UserError: if the folder holds a run with other settings, naming the differences.
+            UserError: if their file is damaged.
         """
         path = folder / SETTINGS_NAME
-        if not path.is_file():
-            self.write(path)
-            return
-        found = TrainSettings.read(path)
+        return cls.read(path) if path.is_file() else None
+
+    def check_agrees(self, folder: Path, found: TrainSettings) -> None:
+        """Refuse to go on with a run in `folder` that was begun with other settings.
+
+        Raises:
+            UserError: naming the differences.
+        """
+        skipped = {"schema_name", "step_seconds"}
+        if found.budget_hours != self.budget_hours:
+            skipped.add("epoch_scale")  # which follows from the budget
         differences = [
             f"{name} is {getattr(found, name)} there and {getattr(self, name)} here"
             for name in type(self).model_fields
-            if name != "schema_name" and getattr(found, name) != getattr(self, name)
+            if name not in skipped and getattr(found, name) != getattr(self, name)
         ]
         if differences:
             raise UserError(
@@ -79,6 +95,7 @@ class RunOptions:
         one_at_a_time: a forward and backward pass for each subnet, for small memories.
         checkpoint_seconds, checkpoint_steps: how often to save (and at the end of each phase).
         tensorboard: whether to write TensorBoard's files.
+        validate_share: of the time, to watch two subnets on held-out images; 0 for never.
     """
 
     download: bool = False
@@ -87,3 +104,4 @@ class RunOptions:
     checkpoint_seconds: float = 120.0
     checkpoint_steps: int | None = None
     tensorboard: bool = True
+    validate_share: float = 0.05

@@ -18,7 +18,7 @@ from waiting import PATIENCE_SECONDS
 
 from fofa import api
 from fofa.errors import UserError
-from fofa.evaluate.batchnorm import keep_statistics
+from fofa.recalibration import keep_statistics
 from fofa.runs import Run
 from fofa.space import parse_architecture
 

@@ -43,6 +43,7 @@ class FakeCommands:
     def train(self, folder: Path, options: dict[str, str], *, finished: bool) -> None:
         preset = get_preset(options["--preset"])
         recipe, seed = options["--recipe"], int(options["--seed"])
+        budget = float(options["--budget"]) if "--budget" in options else None
         epoch_scale = float(options.get("--epoch-scale", preset.epoch_scale))
         TrainSettings(
             recipe=recipe,
@@ -52,7 +53,7 @@ class FakeCommands:
             resolutions=preset.resolutions,
             batch_size=preset.batch_size,
             epoch_scale=epoch_scale,
-            budget_hours=float(options["--budget"]) if "--budget" in options else None,
+            budget_hours=budget,
             seed=seed,
         ).write(folder / SETTINGS_NAME)
         RunRecord(
@@ -65,7 +66,9 @@ class FakeCommands:
             std=(0.2, 0.2, 0.2),
             supernet=SupernetConfig(num_classes=2),
             resolutions=list(preset.resolutions),
-            training=self.make_accuracy(recipe, seed=seed).training,
+            training=self.make_accuracy(recipe, seed=seed).training.model_copy(
+                update={"budget_hours": budget}
+            ),
             status="finished" if finished else "running",
             step=7,
             proxy=preset.proxy,
@@ -73,7 +76,8 @@ class FakeCommands:
 
     def evaluate(self, folder: Path, out: Path) -> None:
         record = RunRecord.read(folder / RECORD_NAME)
-        self.make_accuracy(record.recipe, seed=record.training.seed).write(out)
+        table = self.make_accuracy(record.recipe, seed=record.training.seed)
+        table.model_copy(update={"training": record.training}).write(out)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from fofa.accuracy import AccuracyTable
 from fofa.commands.evaluate import main
 from fofa.distributed import WorkerLostError
 from fofa.evaluate import table as tables
-from fofa.evaluate.batchnorm import load_calibrated
+from fofa.recalibration import load_calibrated
 from fofa.runs import Run
 from fofa.space import parse_architecture
 

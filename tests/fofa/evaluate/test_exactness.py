@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from fofa.data import Batch, open_data
 from fofa.errors import UserError
-from fofa.evaluate.batchnorm import Moments, Statistics, calibrate, observe_batch
 from fofa.evaluate.evaluator import count_batch, count_correct
+from fofa.recalibration import Moments, Statistics, calibrate, observe_batch
 from fofa.space import Architecture, Subnet, compound_subnets, sample_elastic
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet

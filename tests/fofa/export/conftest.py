@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fofa.data import DataSource, open_data
-from fofa.evaluate.batchnorm import calibrate
+from fofa.recalibration import calibrate
 from fofa.runs import Run
 from fofa.space import Architecture, parse_architecture
 from fofa.supernet.config import SupernetConfig

@@ -9,7 +9,7 @@ import torch
 from rounding import is_clear, rounding_bound
 
 from fofa.errors import UserError
-from fofa.evaluate.batchnorm import keep_statistics
+from fofa.recalibration import keep_statistics
 from fofa.export.exporter import ExportRequest, export_network
 from fofa.export.onnx_file import noise_images, session_logits
 from fofa.runtime.tensorrt import MODULES

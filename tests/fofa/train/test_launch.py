@@ -17,7 +17,7 @@ from fofa.errors import UserError
 from fofa.presets import PRESETS
 from fofa.recipes import RECIPES
 from fofa.runs import Run
-from fofa.train import trainer
+from fofa.train import learner
 
 Start = Callable[..., tuple[int, str]]
 
@@ -108,7 +108,7 @@ def test_tensorboard_files_and_memory_are_recorded(start: Start, tmp_path: Path)
 def test_a_loss_that_is_no_number_stops_and_keeps_the_good_checkpoint(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = trainer.backward_shared
+    good = learner.backward_shared
     calls = []
 
     def poisoned(*arguments: object, **options: object) -> torch.Tensor:
@@ -116,7 +116,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_good_checkpoint(
         losses = good(*arguments, **options)  # type: ignore[arg-type]
         return losses * float("nan") if len(calls) == 4 else losses
 
-    monkeypatch.setattr(trainer, "backward_shared", poisoned)
+    monkeypatch.setattr(learner, "backward_shared", poisoned)
     code, text = start(epoch_scale=0.004, checkpoint_steps=1)
     assert code == 1
     assert "the loss at step 3 is nan" in " ".join(text.split())
@@ -129,7 +129,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_good_checkpoint(
 def test_weights_that_are_no_numbers_are_never_saved(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = trainer.backward_shared
+    good = learner.backward_shared
 
     def poisoned(supernet: torch.nn.Module, *arguments: object, **options: object) -> torch.Tensor:
         losses = good(supernet, *arguments, **options)  # type: ignore[arg-type]
@@ -138,7 +138,7 @@ def test_weights_that_are_no_numbers_are_never_saved(
                 parameter.grad.fill_(float("inf"))
         return losses
 
-    monkeypatch.setattr(trainer, "backward_shared", poisoned)
+    monkeypatch.setattr(learner, "backward_shared", poisoned)
     code, text = start(recipe="ofa", checkpoint_steps=1)
     assert code == 1
     assert "not finite" in text

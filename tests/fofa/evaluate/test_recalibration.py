@@ -6,7 +6,7 @@ from torch import nn
 
 from fofa.data import DataSource
 from fofa.errors import UserError
-from fofa.evaluate.batchnorm import (
+from fofa.recalibration import (
     Moments,
     Statistics,
     calibrate,

@@ -10,7 +10,7 @@ supernet and in every network that is extracted from it. `Layout` gives each a p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,6 +152,20 @@ class Statistics:
             return F.batch_norm(x, self.mean[at], self.variance[at], weight, bias, eps=layer.eps)
 
         return apply
+
+    @torch.inference_mode()
+    def logits(
+        self, supernet: Supernet, images: Tensor, *, bf16: bool = False
+    ) -> Iterator[tuple[int, Tensor]]:
+        """The number of each subnet with its logits [N, classes] for [N, 3, R, R] images."""
+
+        def run(node: Node, x: Tensor) -> Tensor:
+            return supernet.run_step(node.step, x, self.normaliser(node))
+
+        x = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            for leaf, features in walk(self.layout.tree.root, x, run):
+                yield leaf, supernet.head.classify(features)
 
     @torch.no_grad()
     def write_to(self, network: PlainNetwork, leaf: int) -> None:
