@@ -13,9 +13,20 @@ from profilers.measuring.rounds import Instruments
 from profilers.remote.bundle import make_bundle
 from profilers.remote.request import LABEL, PLUGIN, RemoteOptions, device_label
 from profilers.remote.samples import read_run
+from profilers.remote.session import RemotePlugin
 from profilers.remote.table import measure_elsewhere, write_table
 from profilers.remote.transport import is_address, parse_address
 from profilers.tables.build import LutRequest
+
+
+def remote_plugin(address: str, plugin: str | None) -> RemotePlugin:
+    """What runs single networks on the machine at `address`.
+
+    Raises:
+        UserError: if the address is none, or another runtime is asked for than the agent has.
+    """
+    _check_runtime(plugin)
+    return RemotePlugin(parse_address(address))
 
 
 def named_elsewhere(device: str | None, plugin: str | None, out: Path) -> Device:
@@ -28,8 +39,7 @@ def named_elsewhere(device: str | None, plugin: str | None, out: Path) -> Device
     Raises:
         UserError: if another runtime is asked for than the agent has, or the name is none.
     """
-    if plugin not in (None, PLUGIN):
-        raise UserError(f"--plugin {plugin}: the agent elsewhere runs {PLUGIN} only")
+    _check_runtime(plugin)
     label = device_label(out.stem) if device is None or is_address(device) else device
     if not re.fullmatch(LABEL, label):
         raise UserError(f"--device {label!r}: expected a name of letters, digits, dots and dashes")
@@ -84,3 +94,8 @@ def measure(
         fresh=fresh,
         require_match=require_match,
     )
+
+
+def _check_runtime(plugin: str | None) -> None:
+    if plugin not in (None, PLUGIN):
+        raise UserError(f"--plugin {plugin}: the agent elsewhere runs {PLUGIN} only")

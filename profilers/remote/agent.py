@@ -11,6 +11,7 @@ finished round is a line of `samples.jsonl`, flushed to disk.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import gc
 import json
@@ -36,6 +37,7 @@ PROCESS = "pid"
 MEMORY_SHARE = 0.7
 """Of the free memory that the networks may take; beyond it each is opened for its visit alone."""
 ELEMENT_TYPES = {"fp32": np.float32, "fp16": np.float16}
+INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class AgentError(Exception):
@@ -80,37 +82,32 @@ class Bundle:
         self.folder = folder
         try:
             self.plan = json.loads((folder / "plan.json").read_text("utf-8"))
-            self._noise = np.fromfile(str(folder / "noise.f32"), np.float32)
+            self.noise = np.fromfile(str(folder / "noise.f32"), np.float32)
         except (OSError, ValueError) as error:
             raise AgentError(f"not an unpacked bundle: {error}") from None
         self.settings = types.SimpleNamespace(**self.plan["settings"])
         self.names = [item["name"] for item in self.plan["items"]]
         self._graphs = [item["graph"] for item in self.plan["items"]]
 
-    def graph(self, item: int) -> dict[str, Any]:
-        """What plan.json says of an item's graph."""
-        found: dict[str, Any] = self.plan["graphs"][self._graphs[item]]
-        return found
+    def network(self, item: int) -> dict[str, Any]:
+        """An item's graph without weights, the shape of its input, and its weights by their names:
+        shape, where in the noise each begins, scale."""
+        graph = self.plan["graphs"][self._graphs[item]]
+        return {
+            "model": (self.folder / graph["file"]).read_bytes(),
+            "input": graph["input"],
+            "weights": [[name, self.plan["weights"][number]] for name, number in graph["weights"]],
+        }
 
-    def model(self, item: int) -> bytes:
-        """The item's ONNX graph, without weights."""
-        return (self.folder / self.graph(item)["file"]).read_bytes()
-
-    def weight(self, number: int) -> np.ndarray:
-        """A weight, cut from the noise: shape, where it begins, scale."""
-        shape, start, scale = self.plan["weights"][number]
-        values = np.resize(np.roll(self._noise, -start), int(np.prod(shape))).reshape(shape)
-        return (values * np.float32(scale)).astype(ELEMENT_TYPES[self.plan["dtype"]], copy=False)
-
-    def num_bytes(self, item: int) -> int:
-        """Of an item's weights."""
-        shapes = [self.plan["weights"][number][0] for _, number in self.graph(item)["weights"]]
-        size = np.dtype(ELEMENT_TYPES[self.plan["dtype"]]).itemsize
-        return size * sum(int(np.prod(shape)) for shape in shapes)
+    def num_values(self) -> int:
+        """Of the weights of all items."""
+        sizes = [int(np.prod(shape)) for shape, _, _ in self.plan["weights"]]
+        graphs = [self.plan["graphs"][graph]["weights"] for graph in self._graphs]
+        return sum(sizes[number] for weights in graphs for _, number in weights)
 
 
 class OnnxRuntime:
-    """Opens an item's graph with weights that all graphs share."""
+    """Opens networks, with weights that all of them share."""
 
     def __init__(self, bundle: Bundle) -> None:
         try:
@@ -120,38 +117,42 @@ class OnnxRuntime:
                 f"onnxruntime cannot be imported ({error}): pip install onnxruntime"
             ) from None
         self.runtime, self.version = onnxruntime, str(onnxruntime.__version__)
-        self._bundle = bundle
-        self._weights: dict[int, tuple[np.ndarray, Any]] = {}
+        self._threads, self._noise = bundle.plan["threads"], bundle.noise
+        self._kind = ELEMENT_TYPES[bundle.plan["dtype"]]
+        self._weights: dict[str, tuple[np.ndarray, Any]] = {}
 
-    def open(self, item: int) -> OnnxRunner:
-        """The item, ready to run."""
-        graph, options = self._bundle.graph(item), self.runtime.SessionOptions()
-        options.intra_op_num_threads = self._bundle.plan["threads"]
+    def open(self, network: dict[str, Any]) -> OnnxRunner:
+        """A network (`Bundle.network`), ready to run."""
+        options = self.runtime.SessionOptions()
+        options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        names = [name for name, _ in graph["weights"]]
-        values = [self._weight(number) for _, number in graph["weights"]]
-        options.add_external_initializers(names, values)
-        model = self._bundle.model(item)
-        session = self.runtime.InferenceSession(model, options, providers=[PROVIDER])
-        kind = ELEMENT_TYPES[self._bundle.plan["dtype"]]
-        images = np.random.default_rng(0).standard_normal(tuple(graph["input"]), np.float32)
-        return OnnxRunner(session, images.astype(kind))
+        if network["weights"]:
+            names = [name for name, _ in network["weights"]]
+            values = [self._weight(*cut) for _, cut in network["weights"]]
+            options.add_external_initializers(names, values)
+        session = self.runtime.InferenceSession(network["model"], options, providers=[PROVIDER])
+        value = session.get_inputs()[0]
+        kind = self._kind if network["weights"] else INPUT_TYPES[value.type]
+        shape = tuple(network["input"] or value.shape)
+        images = np.random.default_rng(0).standard_normal(shape, np.float32)
+        return OnnxRunner(session, {value.name: images.astype(kind)})
 
-    def _weight(self, number: int) -> Any:
-        if number not in self._weights:
-            array = np.ascontiguousarray(self._bundle.weight(number))
+    def _weight(self, shape: list[int], start: int, scale: float) -> Any:
+        key = repr((shape, start, scale))
+        if key not in self._weights:
+            values = np.resize(np.roll(self._noise, -start), int(np.prod(shape))).reshape(shape)
+            array = np.ascontiguousarray((values * np.float32(scale)).astype(self._kind))
             # The runtime points into the array, which must live as long.
-            self._weights[number] = array, self.runtime.OrtValue.ortvalue_from_numpy(array)
-        return self._weights[number][1]
+            self._weights[key] = array, self.runtime.OrtValue.ortvalue_from_numpy(array)
+        return self._weights[key][1]
 
 
 class OnnxRunner:
     """A session that is run as people run it; every run allocates its output."""
 
-    def __init__(self, session: Any, images: np.ndarray) -> None:
-        self._session = session
-        self._inputs = {session.get_inputs()[0].name: images}
+    def __init__(self, session: Any, inputs: dict[str, np.ndarray]) -> None:
+        self._session, self._inputs = session, inputs
 
     def run(self) -> float:
         """Run once; milliseconds."""
@@ -169,12 +170,12 @@ class OnnxRunner:
 class OpenedForVisit:
     """An item of a machine whose memory does not hold all of them: opened when it is visited."""
 
-    def __init__(self, runtime: OnnxRuntime, item: int) -> None:
-        self._runtime, self._item = runtime, item
+    def __init__(self, runtime: OnnxRuntime, bundle: Bundle, item: int) -> None:
+        self._runtime, self._bundle, self._item = runtime, bundle, item
 
     def visit(self, warmup: int, samples: int) -> list[float]:
         """Open it, run it, and let it go."""
-        return self._runtime.open(self._item).visit(warmup, samples)
+        return self._runtime.open(self._bundle.network(self._item)).visit(warmup, samples)
 
 
 class Samples:
@@ -361,17 +362,18 @@ def open_all(
     bundle: Bundle, runtime: OnnxRuntime, progress: Progress
 ) -> tuple[OnnxRunner, dict[str, Any]]:
     """The canary, and every other item by its name."""
-    items = range(1, len(bundle.names))
     # A runtime packs the weights of each network anew, beside those that all share.
-    needed = sum(bundle.num_bytes(item) for item in range(len(bundle.names)))
+    needed = bundle.num_values() * np.dtype(ELEMENT_TYPES[bundle.plan["dtype"]]).itemsize
     available = state_record(0.0)["memory_available_bytes"]
     roomy = available is None or needed < MEMORY_SHARE * available
     progress.stage("building", len(bundle.names))
-    canary = runtime.open(0)
+    canary = runtime.open(bundle.network(0))
     progress.advance()
     runners: dict[str, Any] = {}
-    for item in items:
-        runners[bundle.names[item]] = runtime.open(item) if roomy else OpenedForVisit(runtime, item)
+    for item, name in enumerate(bundle.names[1:], 1):
+        runners[name] = (
+            runtime.open(bundle.network(item)) if roomy else OpenedForVisit(runtime, bundle, item)
+        )
         progress.advance()
     return canary, runners
 
@@ -396,28 +398,36 @@ def detach(folder: Path) -> bool:
 
 
 def serve(runtime: OnnxRuntime, machine: dict[str, Any], cores: frozenset[int] | None) -> None:
-    """Answer one request a line until the input ends: open and visit what the bundle holds."""
+    """Answer requests, a line each, until the input ends: open, visit and close networks."""
     meter, opened = OtherPrograms(), {}
     for line in sys.stdin:
         request = json.loads(line)
-        kind = request["do"]
-        if kind == "machine":
-            answer: Any = {
-                "runtime": "onnxruntime " + runtime.version,
-                "pinned_cores": sorted(cores) if cores else None,
-                "machine": machine,
-                "state": state_record(),
-            }
-        elif kind == "meter":
-            answer = meter.interference()._asdict()
-        elif kind == "open":
-            opened[request["item"]] = runtime.open(request["item"])
-            answer = {}
-        elif kind == "close":
-            opened.pop(request["item"], None)
-            answer = {}
-        else:
-            answer = opened[request["item"]].visit(request["warmup"], request["samples"])
+        kind, key = request["do"], request.get("network")
+        answer: Any = {}
+        try:
+            if kind == "machine":
+                answer = {
+                    "runtime": "onnxruntime " + runtime.version,
+                    "provider": PROVIDER,
+                    "pinned_cores": sorted(cores) if cores else None,
+                    "machine": machine,
+                    "state": state_record(),
+                }
+            elif kind == "state":
+                answer = round_state(cores)
+            elif kind == "meter":
+                answer = meter.interference()._asdict()
+            elif kind == "open":
+                model = base64.b64decode(request["model"])
+                opened[key] = runtime.open({**request, "model": model})
+                opened[key].run()
+            elif kind == "close":
+                opened.pop(key, None)
+            else:
+                found = opened[key].visit(request["warmup"], request["samples"])
+                answer = {"samples_ms": [round(ms, 6) for ms in found]}
+        except Exception as error:  # the runtime raises a class of its own per fault
+            answer = {"fault": " ".join(f"{type(error).__name__}: {error}".split())[:200]}
         print(json.dumps(answer, allow_nan=False), flush=True)
 
 

@@ -72,14 +72,7 @@ class Bundle:
 
     def to_bytes(self) -> bytes:
         """The zip file."""
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            for name, data in self.files.items():
-                entry = zipfile.ZipInfo(name, EPOCH)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = 0o644 << 16
-                archive.writestr(entry, data)
-        return buffer.getvalue()
+        return zipped(self.files)
 
     def write(self, path: Path) -> int:
         """Write the zip file; returns its size in bytes.
@@ -153,19 +146,52 @@ def make_bundle(
         "weights": [[shape, noise_start(shape), scale] for shape, scale in graphs.weights],
     }
     content = [json.dumps(plan, sort_keys=True).encode(), *graphs.files.values()]
-    number = plan["id"] = hashlib.sha256(b"".join(content)).hexdigest()
+    name = plan["id"] = hashlib.sha256(b"".join(content)).hexdigest()
     return Bundle(
-        id=number,
+        id=name,
         workload=workload,
         settings=settings,
         files={
             "README": README.encode(),
-            "agent.py": agent_text().encode(),
-            "plan.json": json.dumps(plan, separators=(",", ":")).encode(),
-            "noise.f32": noise_values().astype("<f4").tobytes(),
+            **_common_files(plan),
             **graphs.files,
         },
     )
+
+
+def make_server(options: RemoteOptions) -> bytes:
+    """A bundle of no networks, whose agent is told over a line what to run (zip file)."""
+    plan = {
+        "schema": "fofa.bundle/1",
+        "settings": {},
+        "dtype": options.dtype,
+        "threads": options.threads,
+        "cores": options.cores,
+        "items": [],
+        "graphs": [],
+        "weights": [],
+    }
+    return zipped(_common_files(plan))
+
+
+def _common_files(plan: dict[str, Any]) -> dict[str, bytes]:
+    return {
+        "agent.py": agent_text().encode(),
+        "plan.json": json.dumps(plan, separators=(",", ":")).encode(),
+        "noise.f32": noise_values().astype("<f4").tobytes(),
+    }
+
+
+def zipped(content: dict[str, bytes]) -> bytes:
+    """A zip file of files by their names."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, data in content.items():
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data)
+    return buffer.getvalue()
 
 
 def items_of(workload: Workload) -> list[Item]:

@@ -174,10 +174,8 @@ class Errand:
             "no folder can be made there",
         )
         self.transport.put(self.bundle.to_bytes(), f"{self.folder}/bundle.zip")
-        python = shlex.quote(self.options.python)
         self._must(
-            f"cd {self.folder} && umask 077 && {python} -m zipfile -e bundle.zip . "
-            "&& rm bundle.zip && : > ready",
+            unpack_script(self.folder, self.options.python),
             f"{self.options.python} cannot unpack the bundle there (--option python=PATH)",
         )
 
@@ -224,3 +222,11 @@ class Errand:
             self._stage = name
             self.progress.stage(f"{name} over {self.transport.name}", total)
         self.progress.update(min(done, total))
+
+
+def unpack_script(folder: str, python: str) -> str:
+    """The script that unpacks `bundle.zip`, a zip file, in a folder over there."""
+    return (
+        f"{{ cd {folder} && umask 077 && {shlex.quote(python)} -m zipfile -e bundle.zip . "
+        "&& rm bundle.zip && : > ready; } 2>&1"
+    )

@@ -22,6 +22,8 @@ from profilers.tables.build import LutRequest
 PLUGIN = "onnxruntime"
 """The runtime that the agent has; tables name it as they do here."""
 OPTIONS = ("cores", "python")
+FIXED = {"pin": "on", "binding": "off", "spinning": "on"}
+"""What the agent does as the plugin here does by default; options that ask for it are met."""
 LABEL = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_CORE = 4095
 MAX_RESOLUTIONS = 64
@@ -60,14 +62,15 @@ class RemoteOptions:
             raise UserError(f"batch size {batch_size} and {threads} threads: expected 1 or more")
         if options.source is not None:
             raise UserError("a machine that is measured takes no --source")
-        if unknown := sorted(options.extra.keys() - set(OPTIONS)):
+        extra = dict(options.extra.items() - FIXED.items())
+        if unknown := sorted(extra.keys() - set(OPTIONS)):
             raise UserError(
                 f"unknown options {', '.join(unknown)}; known elsewhere: {', '.join(OPTIONS)}"
             )
-        cores = options.extra.get("cores")
+        cores = extra.get("cores")
         if cores is not None and (fault := _fault_in_cores(cores, threads)):
             raise UserError(f"--option cores={cores}: {fault}")
-        python = options.extra.get("python", "python3")
+        python = extra.get("python", "python3")
         if not python or python.startswith("-") or not python.isprintable():
             raise UserError(f"--option python={python!r}: expected the path of an interpreter")
         return cls(batch_size=batch_size, dtype=dtype, threads=threads, cores=cores, python=python)

@@ -44,6 +44,8 @@ Count = Annotated[int, Field(ge=0, le=10**15)]
 Core = Annotated[int, Field(ge=0, lt=MAX_CORES)]
 Cores = Annotated[list[Core], Field(max_length=MAX_CORES)]
 Celsius = Annotated[float, Field(ge=-100, le=500, allow_inf_nan=False)]
+RuntimeName = Annotated[str, Field(pattern=r"^onnxruntime [0-9A-Za-z.+_-]{1,40}$")]
+Provider = Annotated[str, Field(pattern=r"^[A-Za-z]{1,60}$")]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -124,8 +126,8 @@ class Header(FileModel):
     bundle: Hash
     request: RequestRecord
     items: Hash
-    runtime: Annotated[str, Field(pattern=r"^onnxruntime [0-9A-Za-z.+_-]{1,40}$")]
-    provider: Annotated[str, Field(pattern=r"^[A-Za-z]{1,60}$")]
+    runtime: RuntimeName
+    provider: Provider
     pinned_cores: Cores | None
     machine: MachineRecord
     before: StateRecord
@@ -159,19 +161,13 @@ class RemoteRun:
     def protocol(self) -> ProtocolRecord:
         """How it was measured, in the words that the plugin here uses."""
         request = self.header.request
-        return ProtocolRecord.model_validate(
-            {
-                "plugin": PLUGIN,
-                "runtime": self.header.runtime,
-                "dtype": request.dtype,
-                "batch_size": request.batch_size,
-                "threads": request.threads,
-                "provider": self.header.provider,
-                "clock": "perf_counter",
-                "pinned": self.header.pinned_cores is not None,
-                "binding": "off",
-                "spinning": "on",
-            }
+        return protocol_of(
+            runtime=self.header.runtime,
+            dtype=request.dtype,
+            batch_size=request.batch_size,
+            threads=request.threads,
+            provider=self.header.provider,
+            pinned=self.header.pinned_cores is not None,
         )
 
     def environment(self) -> dict[str, Any]:
@@ -184,6 +180,25 @@ class RemoteRun:
             "before": self.header.before.model_dump(),
             "after": self.end.after.model_dump(),
         }
+
+
+def protocol_of(
+    *, runtime: str, dtype: str, batch_size: int, threads: int, provider: str, pinned: bool
+) -> ProtocolRecord:
+    """How the agent measures, in the words of the plugin that measures here the same way."""
+    record = {
+        "plugin": PLUGIN,
+        "runtime": runtime,
+        "dtype": dtype,
+        "batch_size": batch_size,
+        "threads": threads,
+        "provider": provider,
+        "clock": "perf_counter",
+        "pinned": pinned,
+        "binding": "off",
+        "spinning": "on",
+    }
+    return ProtocolRecord.model_validate(record)
 
 
 @dataclass(slots=True)

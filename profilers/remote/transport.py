@@ -19,7 +19,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -147,13 +147,14 @@ class Adb(Transport):
 
 @dataclass(frozen=True, slots=True)
 class Local(Transport):
-    """This machine, as if it were another one."""
+    """This machine, as if it were another one; everything is put into `folder`."""
 
+    folder: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     name = "local"
 
     @property
     def home(self) -> str:
-        return shlex.quote(tempfile.gettempdir())
+        return shlex.quote(str(self.folder))
 
     def command(self, script: str) -> Sequence[str]:
         return ["sh", "-c", script]
