@@ -4,36 +4,65 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 
-from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_console
+from fofa.accuracy import SpaceRecord
+from fofa.commands import GOES_ON
+from fofa.commands.cli import (
+    EXIT_CODES,
+    make_app,
+    parse_resolutions,
+    run_app,
+    stderr_console,
+)
 from fofa.errors import UserError
-from fofa.files import check_replaceable, write_text
+from fofa.families import find_family
+from fofa.files import check_replaceable, locked
 from fofa.latency import Lut, Stability
 from fofa.precision import short_precision
 from fofa.progress import Progress
 from fofa.runtime.tensorrt import ENGINE_SUFFIXES
-from fofa.space import DEFAULT_RESOLUTIONS, NetworkConfig, SearchSpace, SpaceKind
+from fofa.space import (
+    DEFAULT_RESOLUTIONS,
+    MOBILENETV3,
+    Family,
+    NetworkConfig,
+    SearchSpace,
+    SpaceKind,
+)
 from profilers import registry
-from profilers.commands import show
+from profilers.commands import elsewhere, show
 from profilers.hardware.devices import DEVICES, find_device
 from profilers.hardware.environment import capture_environment
 from profilers.measuring.interference import OtherProfilers
 from profilers.measuring.network_timing import NetworkTiming, architecture_of, time_network
 from profilers.measuring.rounds import Instruments
-from profilers.measuring.settings import DEFAULT_BUDGET_SECONDS, MeasureSettings
+from profilers.measuring.settings import (
+    DEFAULT_BUDGET_SECONDS,
+    DEFAULT_GAP_SECONDS,
+    DEFAULT_SESSIONS,
+    MeasureSettings,
+)
 from profilers.plugin import MeasuringPlugin, Plugin, PluginOptions, TablePlugin
+from profilers.remote.transport import is_address
 from profilers.tables.agreement import Agreement
 from profilers.tables.agreement import compare as tables_agree
-from profilers.tables.build import LutRequest, import_table, measure_lut
+from profilers.tables.build import (
+    ImpossibleTableError,
+    LutRequest,
+    import_table,
+    measure_lut,
+)
+from profilers.tables.other_session import in_another_process
 
 DEFAULT_NETWORK_DEVICE = "cpu"
 ENGINE_DEVICE = "tensorrt"
-RECORDED_OPTIONS = ("l2", "launch", "memory_format")
+RECORDED_OPTIONS = ("l2", "launch", "memory_format", "binding", "spinning")
 RECORDED_SWITCHES = {"cuda_graphs": "graphs", "pinned": "pin"}
 """Options of plugins as a table's protocol records them."""
 NAME = "fofa-profile"
@@ -43,10 +72,15 @@ app = make_app(
 )
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def profile(
     device: Annotated[
-        str | None, typer.Option(help="Named device or plugin (see --list).", metavar="NAME")
+        str | None,
+        typer.Option(
+            help="Named device or plugin (see --list); or another machine: ssh://user@host[:port], "
+            "adb:SERIAL, local:.",
+            metavar="NAME",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Table to write; raw samples go beside it.")
@@ -63,6 +97,12 @@ def profile(
             "that it has."
         ),
     ] = None,
+    family: Annotated[
+        str,
+        typer.Option(
+            help="Of the networks: mobilenetv3, proxyless, efficientnet-lite0, or a YAML file."
+        ),
+    ] = MOBILENETV3.name,
     width_mult: Annotated[float, typer.Option(help="Width multiplier of the networks.")] = 1.0,
     num_classes: Annotated[int, typer.Option(help="Classes of the networks.")] = 1000,
     batch_size: Annotated[
@@ -100,6 +140,16 @@ def profile(
             help="Wall time to aim at once all is built; a least number of rounds is always made."
         ),
     ] = DEFAULT_BUDGET_SECONDS,
+    sessions: Annotated[
+        int,
+        typer.Option(
+            help="Processes that measure: the first makes the table, the others test it, as "
+            "somebody would who uses it."
+        ),
+    ] = DEFAULT_SESSIONS,
+    session_gap: Annotated[
+        float, typer.Option(help="Seconds from one session to the next; minutes tell more.")
+    ] = DEFAULT_GAP_SECONDS,
     fresh: Annotated[
         bool, typer.Option(help="Discard an interrupted measurement instead of continuing it.")
     ] = False,
@@ -122,6 +172,14 @@ def profile(
         str | None,
         typer.Option(help="With --network: the architecture, if the file does not say it."),
     ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Write what measures --device (any name) where no cable reaches."),
+    ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option("--import", help="Make the table of the samples that a bundle's agent wrote."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Measure a device and write its latency table, or time one exported network."""
@@ -135,7 +193,12 @@ def profile(
         source=source,
         extra=parse_extra(option or []),
     )
-    settings = MeasureSettings(seed=seed, budget_seconds=budget_seconds)
+    settings = MeasureSettings(
+        seed=seed,
+        budget_seconds=budget_seconds,
+        sessions=sessions,
+        gap_seconds=session_gap,
+    )
     older = Lut.read(compare) if compare is not None else None
     agreement: Agreement | None = None
     stability: Stability | None = None
@@ -163,30 +226,58 @@ def profile(
                 "--lut goes with --network, or with --compare and nothing else; --architecture "
                 "goes with --network"
             )
-        if device is None or out is None:
+        if samples is not None and (bundle or device):
+            raise UserError("--import takes --out only: the samples say what they are of")
+        target = out or bundle
+        if target is None or (device is None and samples is None):
             raise UserError("give --device and --out, or --list, or --network")
-        named = find_device(device, plugins=registry.installed(), plugin=plugin)
+        far = bundle is not None or samples is not None or is_address(device or "")
+        if far:
+            named = elsewhere.named_elsewhere(device, plugin, target)
+        else:
+            named = find_device(device or "", plugins=registry.installed(), plugin=plugin)
         sizes = parse_resolutions(resolutions)
         request = LutRequest(
             device=named,
             space=SearchSpace(
+                family=find_family(family),
                 kind=parse_space(space),
                 width_mult=width_mult,
                 resolutions=sizes or DEFAULT_RESOLUTIONS,
             ),
-            config=network_config(width_mult, num_classes),
+            config=network_config(width_mult, num_classes, find_family(family)),
             options=named.options(chosen),
             settings=settings,
         )
-        check_output(out)
-        result = make_lut(
-            request,
-            registry.load_plugin(named.plugin),
-            out,
-            sizes,
-            fresh=fresh,
-            require_match=require_match,
-        )
+        with claimed(target):
+            if bundle is not None or out is None:
+                print(elsewhere.write_bundle(target, request))
+                return
+            try:
+                if samples is not None:
+                    result = elsewhere.import_samples(samples, out, require_match=require_match)
+                elif far:
+                    with instruments() as surroundings:
+                        result = elsewhere.measure(
+                            device or "",
+                            request,
+                            out,
+                            surroundings,
+                            fresh=fresh,
+                            require_match=require_match,
+                        )
+                else:
+                    result = make_lut(
+                        request,
+                        registry.load_plugin(named.plugin),
+                        out,
+                        sizes,
+                        fresh=fresh,
+                        require_match=require_match,
+                    )
+            except ImpossibleTableError as error:
+                print(f"{NAME}: {error}", file=sys.stderr)
+                raise typer.Exit(1) from None
         agreement = tables_agree(result, older) if older is not None else None
         show.table(result, out, agreement, as_json=as_json)
         stability = result.stability
@@ -217,6 +308,11 @@ def make_lut(
             surroundings,
             fresh=fresh,
             require_match=require_match,
+            run_session=in_another_process(
+                plugin.name, request.options, SpaceRecord.of(request.space), request.config
+            )
+            if request.settings.sessions > 1
+            else None,
         )
 
 
@@ -233,13 +329,18 @@ def profile_network(
     is_engine = network.suffix.lower() in ENGINE_SUFFIXES
     usual = ENGINE_DEVICE if is_engine else DEFAULT_NETWORK_DEVICE
     target = device or (table.protocol.plugin if table else usual)
-    named = find_device(target, plugins=registry.installed(), plugin=plugin)
-    options = named.options(like_table(chosen, table, named.plugin))
-    subject = architecture_of(network, architecture)
+    if is_address(target):
+        runtime: MeasuringPlugin = elsewhere.remote_plugin(target, plugin)
+        options = like_table(chosen, table, runtime.name)
+    else:
+        named = find_device(target, plugins=registry.installed(), plugin=plugin)
+        runtime = measuring(registry.load_plugin(named.plugin))
+        options = named.options(like_table(chosen, table, named.plugin))
+    subject = architecture_of(network, architecture, table.space.family if table else None)
     if table and subject is None:
         raise UserError(f"{network}: does not say its architecture; name it with --architecture")
     with (
-        measuring(registry.load_plugin(named.plugin)).open(options) as session,
+        runtime.open(options) as session,
         instruments() as surroundings,
     ):
         return time_network(
@@ -320,35 +421,37 @@ def parse_extra(options: Sequence[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def network_config(width_mult: float, num_classes: int) -> NetworkConfig:
+def network_config(width_mult: float, num_classes: int, family: Family) -> NetworkConfig:
     """The fixed part of the networks.
 
     Raises:
         UserError: if a value is out of range.
     """
     try:
-        return NetworkConfig(width_mult=width_mult, num_classes=num_classes)
+        return NetworkConfig(family=family, width_mult=width_mult, num_classes=num_classes)
     except ValueError as error:
         raise UserError(str(error)) from None
 
 
-def check_output(out: Path) -> None:
-    """Fail before the measurement rather than after it.
+@contextlib.contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """Hold `out` for this measurement, and fail before it rather than after it.
 
     Raises:
-        UserError: if `out` is a folder or a device, or its folder cannot be made or written.
+        UserError: if `out` is a folder or a device, its folder cannot be made or written, or
+            another profiler makes this table.
     """
     if out.is_dir():
         raise UserError(f"{out}: is a folder, expected the name of a file")
     check_replaceable(out)
-    probe = out.with_name(f".{out.name}.probe")
-    write_text(probe, "")
-    probe.unlink()
+    busy = "another fofa-profile makes this table; wait for it, or choose another --out"
+    with locked(out, busy):
+        yield
 
 
 def main() -> None:
     """Entry point of `fofa-profile`."""
-    run_app(app, NAME)
+    run_app(app, NAME, hint=GOES_ON)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from fofa.commands.cli import say_json, stdout_console
 from fofa.latency import Lut, Stability
+from fofa.validation import SessionErrors, Validation, student_quantile
 from profilers.hardware.devices import Device
 from profilers.measuring.network_timing import NetworkTiming
 from profilers.plugin import NetworkEstimate
@@ -22,7 +23,7 @@ def table(lut: Lut, out: Path, compared: Agreement | None = None, *, as_json: bo
     """A table's error, noise and stability, how it agrees with another, where it was written."""
     if as_json:
         more = {} if compared is None else {"agreement": compared.to_dict()}
-        print(json.dumps(summary(lut, out) | more, indent=2))
+        say_json(summary(lut, out) | more)
         return
     grid = _grid()
     for name, value in _rows(lut):
@@ -30,7 +31,7 @@ def table(lut: Lut, out: Path, compared: Agreement | None = None, *, as_json: bo
     for name, value in _agreement_rows(compared) if compared is not None else ():
         grid.add_row(name, value)
     grid.add_row("written to", str(out))
-    _console().print(grid)
+    stdout_console().print(grid)
 
 
 def summary(lut: Lut, out: Path) -> dict[str, Any]:
@@ -52,12 +53,12 @@ def summary(lut: Lut, out: Path) -> dict[str, Any]:
 def agreement(compared: Agreement, *, as_json: bool) -> None:
     """How two tables agree."""
     if as_json:
-        print(json.dumps(compared.to_dict(), indent=2))
+        say_json(compared.to_dict())
         return
     grid = _grid()
     for name, value in _agreement_rows(compared):
         grid.add_row(name, value)
-    _console().print(grid)
+    stdout_console().print(grid)
 
 
 def _agreement_rows(compared: Agreement) -> list[tuple[str, str]]:
@@ -88,7 +89,7 @@ def _agreement_rows(compared: Agreement) -> list[tuple[str, str]]:
 def network(timing: NetworkTiming, *, as_json: bool) -> None:
     """One network's latency, and what a table predicts for it."""
     if as_json:
-        print(json.dumps(timing.to_dict(), indent=2))
+        say_json(timing.to_dict())
         return
     grid = _grid()
     grid.add_row("network", timing.network)
@@ -105,16 +106,21 @@ def network(timing: NetworkTiming, *, as_json: bool) -> None:
         grid.add_row(
             "table says", f"{timing.predicted_ms:.4g} ms, error {timing.error_percent:+.2f}%"
         )
+        if timing.inside is not None:
+            where = "inside" if timing.inside else "OUTSIDE"
+            grid.add_row(
+                "", f"{where} its interval, {timing.low_ms:.4g} to {timing.high_ms:.4g} ms"
+            )
     for difference in timing.differences:
         grid.add_row("differs", difference)
     grid.add_row("stable", _verdict(timing.stability))
-    _console().print(grid)
+    stdout_console().print(grid)
 
 
 def network_estimate(estimate: NetworkEstimate, *, as_json: bool) -> None:
     """One network's estimated latency."""
     if as_json:
-        print(json.dumps(estimate.to_dict(), indent=2))
+        say_json(estimate.to_dict())
         return
     grid = _grid()
     protocol = estimate.protocol
@@ -127,7 +133,7 @@ def network_estimate(estimate: NetworkEstimate, *, as_json: bool) -> None:
         f"{estimate.latency_ms:.4g} ms ({estimate.low_ms:.4g} to {estimate.high_ms:.4g} ms in 90%)",
     )
     grid.add_row("source", estimate.source)
-    _console().print(grid)
+    stdout_console().print(grid)
 
 
 def devices(
@@ -161,7 +167,7 @@ def devices(
                 for plugin in plugins
             ],
         }
-        print(json.dumps(listing, indent=2))
+        say_json(listing)
         return
     grid = Table("device", "plugin", "what", "here", box=None, pad_edge=False)
     for device in known:
@@ -174,7 +180,7 @@ def devices(
             mismatch = device.mismatch(environment)
             remark = f"yes, but {mismatch}" if mismatch else "yes"
         grid.add_row(device.name, device.plugin, device.summary, remark)
-    console = _console()
+    console = stdout_console()
     console.print(grid)
     console.print()
     grid = Table("plugin", "what", "here", box=None, pad_edge=False)
@@ -201,18 +207,8 @@ def _rows(lut: Lut) -> list[tuple[str, str]]:
     if lut.source:
         rows.append(("source", lut.source))
     if (validation := lut.validation) is not None:
-        tau = "-" if validation.kendall_tau is None else f"{validation.kendall_tau:.4f}"
+        rows += _error_rows(validation)
         rows += [
-            (
-                "error",
-                f"mean {validation.mape_percent:.2f}%, largest {validation.max_percent:.2f}%, on "
-                f"{validation.networks} networks it was not fitted to",
-            ),
-            (
-                "",
-                f"{validation.within_5_percent:.0f}% within 5%, "
-                f"{validation.within_10_percent:.0f}% within 10%; Kendall tau {tau}",
-            ),
             ("noise", f"{validation.noise_percent:.2f}% between two timings of one network"),
         ]
     if (facts := lut.device.measured_on.get("measurement")) is not None:
@@ -221,13 +217,55 @@ def _rows(lut: Lut) -> list[tuple[str, str]]:
                 "measured in",
                 f"{facts['seconds']:.0f} s, {facts['rounds']} rounds, "
                 f"{facts['undisturbed_rounds']} of them undisturbed; the machine's speed varied by "
-                f"{facts['drift_percent']:.1f}%, which is corrected",
+                f"{facts['drift_percent']:.1f}%, of which correction leaves "
+                f"{facts['residual_drift_percent']:.1f}%",
             )
         )
     if lut.stability is not None:
         rows.append(("stable", _verdict(lut.stability)))
     if lut.raw_samples:
         rows.append(("raw samples", lut.raw_samples))
+    return rows
+
+
+def _error_rows(validation: Validation) -> list[tuple[str, str]]:
+    """The error in the table's own session and in others, and what bounds a single network."""
+    sessions = [
+        ("error", validation.within_session, "in its own session"),
+        ("", validation.between_sessions, "in another session"),
+    ]
+    found: list[tuple[str, SessionErrors | Validation, str]] = [
+        (name, errors, where) for name, errors, where in sessions if errors is not None
+    ]
+    rows = []
+    for name, errors, where in found or [("error", validation, "it was not fitted to")]:
+        tau = "-" if errors.kendall_tau is None else f"{errors.kendall_tau:.4f}"
+        rows += [
+            (
+                name,
+                f"mean {errors.mape_percent:.2f}%, largest {errors.max_percent:.2f}%, on "
+                f"{errors.networks} networks {where}",
+            ),
+            (
+                "",
+                f"{errors.within_5_percent:.0f}% within 5%, "
+                f"{errors.within_10_percent:.0f}% within 10%; Kendall tau {tau}",
+            ),
+        ]
+    if (known := validation.uncertainty) is not None:
+        whole = known.session_percent, known.moment_percent, known.network_percent
+        margins = [
+            math.hypot(*whole) * student_quantile(level, known.degrees_of_freedom)
+            for level in (0.90, 0.95)
+        ]
+        rows.append(
+            (
+                "margin",
+                f"about {margins[0]:.1f}% for nine networks in ten, {margins[1]:.1f}% for nineteen "
+                f"in twenty (deviations: sessions {whole[0]:.1f}%, moments {whole[1]:.1f}%, "
+                f"networks {whole[2]:.1f}%)",
+            )
+        )
     return rows
 
 
@@ -240,7 +278,3 @@ def _grid() -> Table:
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     return grid
-
-
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=False, markup=False)

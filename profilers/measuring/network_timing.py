@@ -6,14 +6,22 @@ interleaved rounds with the canary; what the two differ by is the noise of the r
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fofa.errors import UserError
+from fofa.families import family_of
 from fofa.latency import Lut, ProtocolRecord, Stability
 from fofa.runtime.tensorrt import ENGINE_SUFFIXES
-from fofa.space import Architecture, NetworkConfig, parse_architecture
+from fofa.space import (
+    MOBILENETV3,
+    Architecture,
+    Family,
+    NetworkConfig,
+    parse_architecture,
+)
 from profilers.measuring.measurement import evaluate
 from profilers.measuring.rounds import Instruments, run_rounds
 from profilers.measuring.settings import MeasureSettings
@@ -25,7 +33,9 @@ from profilers.plugin import Session
 CANARY_RESOLUTION = 160
 METADATA_KEY = "architecture"
 COMPARED = ("plugin", "runtime", "dtype", "batch_size", "threads")
-COMPARED_OPTIONS = ("l2", "cuda_graphs", "launch", "memory_format", "pinned")
+COMPARED_OPTIONS = (
+    *("l2", "cuda_graphs", "launch", "memory_format", "pinned", "binding", "spinning"),
+)
 """Options of plugins that change a latency; compared where the plugin is the same."""
 
 
@@ -39,6 +49,7 @@ class NetworkTiming:
         noise_percent: difference between two separate loads of the same file.
         predicted_ms, error_percent: of the table; None without one. The error is signed: positive
             where the table says more than was measured.
+        low_ms, high_ms: the table's interval (95% of networks); None if it has no error.
         differences: in how the table was measured, in words.
     """
 
@@ -52,7 +63,16 @@ class NetworkTiming:
     architecture: Architecture | None = None
     predicted_ms: float | None = None
     error_percent: float | None = None
+    low_ms: float | None = None
+    high_ms: float | None = None
     differences: tuple[str, ...] = ()
+
+    @property
+    def inside(self) -> bool | None:
+        """Whether the table's interval holds what was measured; None without one."""
+        if self.low_ms is None or self.high_ms is None:
+            return None
+        return self.low_ms <= self.latency_ms <= self.high_ms
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `--json` prints them."""
@@ -66,6 +86,9 @@ class NetworkTiming:
             "noise_percent": self.noise_percent,
             "predicted_ms": self.predicted_ms,
             "error_percent": self.error_percent,
+            "low_ms": self.low_ms,
+            "high_ms": self.high_ms,
+            "inside": self.inside,
             "differences": list(self.differences),
             "stability": self.stability.model_dump(),
             "protocol": self.protocol.model_dump(),
@@ -90,6 +113,8 @@ def time_network(
         UserError: if the file is no network of this runtime, or the table lacks a block of it.
     """
     predicted = lut.latency_ms(architecture) if lut and architecture else None
+    interval = lut.interval_ms(architecture) if lut and architecture else None
+    low_ms, high_ms = interval or (None, None)
     items = tuple(
         Item(name, "file", 0, (), file=network, replica=replica)
         for replica, name in enumerate(("network", "network again"))
@@ -111,6 +136,8 @@ def time_network(
         architecture=architecture,
         predicted_ms=predicted,
         error_percent=None if predicted is None else 100 * (predicted / latency - 1),
+        low_ms=low_ms,
+        high_ms=high_ms,
         differences=protocol_differences(lut, session.protocol) if lut else (),
     )
 
@@ -126,16 +153,22 @@ def protocol_differences(lut: Lut, protocol: ProtocolRecord) -> tuple[str, ...]:
     )
 
 
-def architecture_of(network: Path, named: str | None) -> Architecture | None:
+def architecture_of(
+    network: Path, named: str | None, family: Family | None = None
+) -> Architecture | None:
     """The architecture called `named`, or else the one that the file says it holds.
 
-    Exported networks carry their name as the metadata entry `architecture`; engines do not.
+    Exported networks carry their name as the metadata entry `architecture`, and their family as
+    `family`; engines do not.
+
+    Args:
+        family: of the table that it is looked up in, if there is one.
 
     Raises:
-        UserError: if the name is wrong or the file cannot be read.
+        UserError: if the name is wrong, the file is of another family, or it cannot be read.
     """
     if named is not None:
-        return parse_architecture(named)
+        return parse_architecture(named, family or MOBILENETV3)
     if network.suffix.lower() in ENGINE_SUFFIXES:
         return None
     import onnx
@@ -144,5 +177,13 @@ def architecture_of(network: Path, named: str | None) -> Architecture | None:
         model = onnx.load(network, load_external_data=False)
     except Exception as error:  # protobuf and the operating system each raise their own
         raise UserError(f"{network}: no readable ONNX file: {error}") from None
-    names = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
-    return parse_architecture(names[0]) if names else None
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    if METADATA_KEY not in entries:
+        return None
+    try:
+        own = family_of(json.loads(entries["family"])) if "family" in entries else MOBILENETV3
+    except ValueError as error:
+        raise UserError(f"{network}: its family cannot be read: {error}") from None
+    if family not in (None, own):
+        raise UserError(f"{network}: the network is of family {own}, the table of family {family}")
+    return parse_architecture(entries[METADATA_KEY], own)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 from fofa.errors import UserError
 
-DEFAULT_BUDGET_SECONDS = 70.0
+DEFAULT_BUDGET_SECONDS = 65.0
+DEFAULT_SESSIONS = 2
+DEFAULT_GAP_SECONDS = 3.0
 MAX_BUDGET_SECONDS = 30 * 86400.0
 MAX_SESSIONS = 4
 MAX_GAP_SECONDS = 86400.0
@@ -42,9 +44,9 @@ class MeasureSettings:
     validation_networks: int = 8
     repeats: int = 3
     budget_seconds: float = DEFAULT_BUDGET_SECONDS
-    sessions: int = 2
+    sessions: int = DEFAULT_SESSIONS
     session_share: float = 0.2
-    gap_seconds: float = 3.0
+    gap_seconds: float = DEFAULT_GAP_SECONDS
     other_networks: int = 4
     min_rounds: int = 5
     max_rounds: int = 40

@@ -19,7 +19,8 @@ from profilers.measuring.samples import partial_path
 
 COMMAND = [sys.executable, "-m", "profilers.commands.profile"]
 TINY = ["--resolutions", "32", "--width-mult", "0.25", "--num-classes", "10"]
-QUICK = [*TINY, "--budget-seconds", "1"]
+QUICK = [*TINY, "--budget-seconds", "1", "--session-gap", "0"]
+ATTEMPTS = 3
 
 
 def profile(*arguments, code=0, cwd=None):
@@ -35,12 +36,26 @@ def profile(*arguments, code=0, cwd=None):
     return done
 
 
+def measure(out, *arguments, code=0):
+    """Measure a table; where others leave the machine no time for it, that is not tested here."""
+    command = [*COMMAND, "--out", str(out), *map(str, arguments)]
+    for _ in range(ATTEMPTS):
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=out.parent, timeout=PATIENCE_SECONDS
+        )
+        assert "Traceback" not in done.stderr
+        if out.exists():
+            assert code is None or done.returncode == code, done.stderr
+            return done
+        assert done.returncode == 1, done.stderr
+        assert "not written, because" in done.stderr
+    pytest.skip("this machine is too busy to measure anything on it")
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("measured")
-    out = folder / "cpu.json"
-    done = profile("--device", "epyc7763", "--out", out, *QUICK, cwd=folder)
-    return out, done
+    out = tmp_path_factory.mktemp("measured") / "cpu.json"
+    return out, measure(out, "--device", "epyc7763", *QUICK)
 
 
 def test_a_table_is_measured_written_and_summed_up(measured):
@@ -50,10 +65,21 @@ def test_a_table_is_measured_written_and_summed_up(measured):
     assert lut.device.matches is ("EPYC 7763" in lut.device.measured_on["cpu"]["model"])
     assert lut.validation is not None
     assert lut.stability is not None
-    for text in ("error", "noise", "stable", "cpu.json", "Kendall tau"):
+    assert lut.validation.between_sessions.networks == 12
+    assert lut.validation.uncertainty.degrees_of_freedom > 0
+    for text in ("error", "another session", "margin", "noise", "stable", "cpu.json"):
         assert text in done.stdout
     if not lut.device.matches:
         assert "warning: epyc7763 expects an AMD EPYC 7763 CPU" in " ".join(done.stderr.split())
+
+
+def test_one_session_alone_says_nothing_of_others(tmp_path):
+    out = tmp_path / "t.json"
+    measure(out, "--device", "cpu", "--sessions", "1", *QUICK)
+    lut = Lut.read(out)
+    assert lut.validation.between_sessions is None
+    assert lut.validation.within_session.networks == 8
+    assert lut.interval_ms(next(lut.search_space.architectures())) is not None
 
 
 def test_the_samples_stay_and_the_partial_file_goes(measured):
@@ -75,12 +101,7 @@ def test_require_match_stops_before_anything_is_written(tmp_path, measured):
 
 def test_strict_is_1_exactly_where_the_table_says_unstable(tmp_path):
     out = tmp_path / "t.json"
-    done = subprocess.run(
-        [*COMMAND, "--device", "cpu", "--out", out, "--strict", "--json", *QUICK],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-    )
+    done = measure(out, "--device", "cpu", "--strict", "--json", *QUICK, code=None)
     stability = Lut.read(out).stability
     assert done.returncode == (0 if stability.stable else 1)
     assert json.loads(done.stdout)["stability"] == stability.model_dump()
@@ -93,11 +114,14 @@ def test_load_beside_it_makes_it_unstable(tmp_path):
         for _ in range(os.cpu_count() or 1)
     ]
     try:
-        profile("--device", "cpu", "--out", out, "--strict", *QUICK, code=1)
+        done = profile("--device", "cpu", "--out", out, "--strict", *QUICK, code=1)
     finally:
         for burner in burners:
             burner.kill()
             burner.wait()
+    if not out.exists():
+        assert "not written, because" in done.stderr
+        return
     stability = Lut.read(out).stability
     assert not stability.stable
     assert any("other programs used the CPU" in reason for reason in stability.reasons)
@@ -117,6 +141,8 @@ def test_a_killed_run_resumes(tmp_path):
     finished = partial.read_bytes().count(b"\n") - 1
     assert not out.exists()
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    if "not written, because" in done.stderr:
+        pytest.skip("this machine is too busy to measure anything on it")
     assert done.returncode == 0, done.stderr
     facts = Lut.read(out).device.measured_on["measurement"]
     assert facts["resumed_rounds"] == finished
@@ -167,6 +193,8 @@ def test_estimates_are_written_as_such(tmp_path):
         (["--device", "cpu", "--out", "t.json", "--batch-size", "9" * 20], "65536 at most"),
         (["--device", "cpu", "--out", "t.json", "--threads", "9" * 20], "1024 at most"),
         (["--device", "cpu", "--out", "t.json", "--option", "x"], "expected NAME=VALUE"),
+        (["--device", "cpu", "--out", "t.json", "--sessions", "0"], "0 sessions: expected 1 to"),
+        (["--device", "cpu", "--out", "t.json", "--session-gap", "-1"], "gap of -1 seconds"),
         (["--device", "cpu", "--out", "t.json", "--lut", "l.json"], "goes with --network"),
         (["--device", "cpu", "--out", "t.json", "--compare", "l.json"], "l.json: no such file"),
         (["--lut", "l.json", "--compare", "m.json"], "no such file"),
@@ -197,8 +225,8 @@ def test_a_table_is_compared_with_an_older_one(measured, tmp_path):
     assert "NO, beyond what they state" in done.stdout
     profile("--lut", older, "--compare", slower, "--strict", code=1)
     out = tmp_path / "new.json"
-    options = ["--device", "epyc7763", "--out", out, *QUICK, "--compare", slower, "--json"]
-    found = json.loads(profile(*options).stdout)["agreement"]
+    options = ["--device", "epyc7763", *QUICK, "--compare", slower, "--json"]
+    found = json.loads(measure(out, *options).stdout)["agreement"]
     assert found["architectures"] == 243
     assert found["common_percent"] < -30
 
@@ -233,6 +261,8 @@ def test_one_network_is_timed_and_compared_with_a_table(measured, network):
     error = 100 * (timing["predicted_ms"] / timing["latency_ms"] - 1)
     assert timing["error_percent"] == pytest.approx(error)
     assert timing["differences"] == []
+    assert timing["low_ms"] < timing["predicted_ms"] < timing["high_ms"]
+    assert timing["inside"] is (timing["low_ms"] <= timing["latency_ms"] <= timing["high_ms"])
 
 
 def test_without_a_table_only_the_latency_is_told(network):
