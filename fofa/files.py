@@ -8,10 +8,12 @@ leaves the old file whole. Reading goes through pydantic models with a schema na
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import re
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -124,6 +126,31 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_gzip(path: Path, text: str) -> None:
+    """Write `text` compressed, atomically; the same text gives the same bytes."""
+    write_bytes(path, gzip.compress(text.encode(), mtime=0))
+
+
+def read_gzip(path: Path, limit_bytes: int) -> str:
+    """The text of a compressed file, of which no more than `limit_bytes` are unpacked.
+
+    Raises:
+        UserError: if it is damaged, no text, or holds more.
+    """
+    try:
+        with gzip.open(path) as file:
+            content = file.read(limit_bytes + 1)
+        if len(content) > limit_bytes:
+            raise UserError(f"{path}: holds more than {limit_bytes // 2**20} MiB")
+        return content.decode("utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file, expected JSON in UTF-8") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: not a readable compressed file: {error}") from None
 
 
 def read_json(path: Path) -> Any:

@@ -8,8 +8,6 @@ two tables are compared on the same images, which tells differences that two per
 from __future__ import annotations
 
 import base64
-import gzip
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -19,7 +17,7 @@ from pydantic import Field, model_validator
 
 from fofa.accuracy import AccuracyTable
 from fofa.errors import UserError
-from fofa.files import FileModel, write_bytes
+from fofa.files import FileModel, read_gzip, write_gzip
 
 MAX_IMAGES = 200_000
 MAX_BYTES = 256 * 2**20
@@ -92,7 +90,7 @@ def outcomes_path(table: Path) -> Path:
 def write_outcomes(outcomes: Outcomes, table: Path) -> Path:
     """Write the side file of the accuracy table `table`, the same bytes for the same outcomes."""
     path = outcomes_path(table)
-    write_bytes(path, gzip.compress(outcomes.to_json().encode(), mtime=0))
+    write_gzip(path, outcomes.to_json())
     return path
 
 
@@ -106,7 +104,7 @@ def read_outcomes(path: Path, table: AccuracyTable) -> Outcomes | None:
     side = outcomes_path(path)
     if not side.is_file():
         return None
-    outcomes = Outcomes.parse(_text(side), side)
+    outcomes = Outcomes.parse(read_gzip(side, MAX_BYTES), side)
     if outcomes.test_images != table.evaluation.test_images:
         raise UserError(
             f"{side}: is of {outcomes.test_images} images, {path} of {table.evaluation.test_images}"
@@ -122,17 +120,3 @@ def read_outcomes(path: Path, table: AccuracyTable) -> Outcomes | None:
                 f"{entry.top1:.4g}%; remove it, or evaluate again"
             )
     return outcomes
-
-
-def _text(path: Path) -> str:
-    """The text of a gzip file of at most MAX_BYTES, however much it would unpack to."""
-    try:
-        with gzip.open(path) as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise UserError(f"{path}: holds more than {MAX_BYTES // 2**20} MiB")
-        return content.decode("utf-8")
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot read: {error}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file, expected JSON in UTF-8") from None

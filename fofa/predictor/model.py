@@ -24,7 +24,7 @@ from fofa.errors import UserError
 from fofa.files import FileModel
 from fofa.space import Family
 from fofa.space.encoding import Population, encoding_of
-from fofa.tensor_files import read_arrays, write_arrays
+from fofa.tensor_files import check_plain, read_arrays, read_saved, write_arrays
 
 METADATA_KEY = "fofa"
 OFA_RESOLUTIONS = tuple(range(112, 225, 16))
@@ -178,16 +178,14 @@ def _load_ofa(path: Path) -> Predictor:
     """OFA's predictor: a state dict of a sequential network, layers at even indices."""
     import torch
 
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a state dict that can be read safely: {reason}") from None
+    state = read_saved(path, "a state dict that can be read safely")
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) and value.dtype == torch.float32
         for name, value in state.items()
     ):
         raise UserError(f"{path}: expected a state dict of float32 tensors")
+    for name, value in state.items():
+        check_plain(value, f"{path}: {name}")
     tensors = {name: value.detach().numpy() for name, value in state.items()}
     weights, biases = _layers(path, tensors, r"(\d+)\.(weight|bias)")
     record = PredictorRecord(

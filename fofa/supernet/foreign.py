@@ -13,7 +13,6 @@ import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -25,6 +24,7 @@ from fofa.space import MOBILENETV3, PROXYLESS, Family, NetworkConfig
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
 from fofa.supernet.weights import supernet_of
+from fofa.tensor_files import check_plain, read_saved
 
 NORM_KEYS = ("weight", "bias", "running_mean", "running_var")
 CALLED = {MOBILENETV3: "MobileNetV3", PROXYLESS: "ProxylessNAS"}
@@ -41,22 +41,14 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         UserError: if the file cannot be read, needs unpickling of other things than tensors, or
             holds no state dictionary.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
-    except Exception as error:  # torch raises many kinds for a foreign file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path}: not a checkpoint of tensors: {reason[:120]}") from None
+    content = read_saved(path, "a checkpoint of tensors")
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state:
         raise UserError(f"{path}: expected a dictionary with `state_dict`")
     if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise UserError(f"{path}: expected a dictionary of tensors by name")
     for key, tensor in state.items():
-        _check_plain(tensor, f"{path}: {key}")
+        check_plain(tensor, f"{path}: {key}")
     tensors: dict[str, Tensor] = {}
     for key, tensor in state.items():
         name = published_name(key)
@@ -65,18 +57,6 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         if not key.endswith("num_batches_tracked"):
             tensors[name] = tensor.float()
     return tensors
-
-
-def _check_plain(tensor: Tensor, source: str) -> None:
-    """Refuse a tensor that holds fewer values than its shape says, or other things than numbers.
-
-    A few bytes could otherwise stand for terabytes: a repeated view, or a sparse tensor.
-    """
-    plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
-    if not plain or tensor.is_quantized or tensor.is_complex():
-        raise UserError(f"{source}: expected a plain tensor of numbers")
-    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
-        raise UserError(f"{source}: shape {list(tensor.shape)}, but it holds fewer values")
 
 
 def published_name(key: str) -> str:

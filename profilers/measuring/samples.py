@@ -8,10 +8,8 @@ refused. Afterwards: `<out>.samples.json.gz`.
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
 import os
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +18,12 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fofa.errors import UserError
-from fofa.files import FileModel, explain, parse_json, write_bytes, write_text
+from fofa.files import FileModel, explain, parse_json, read_gzip, write_gzip, write_text
 
 PARTIAL_SUFFIX = ".partial"
 SAMPLES_SUFFIX = ".samples.json.gz"
+MAX_SAMPLES_BYTES = 64 * 2**20
+"""Of the text of a side file: some five million samples; a table has tens of thousands."""
 MIN_SAMPLE_MS = 1e-6
 """A nanosecond, to which samples are rounded."""
 
@@ -302,7 +302,7 @@ def samples_path(out: Path) -> Path:
 def write_samples(path: Path, samples: SamplesFile) -> None:
     """Write the side file atomically; the same samples give the same bytes."""
     text = json.dumps(samples.model_dump(by_alias=True, mode="json"), separators=(",", ":"))
-    write_bytes(path, gzip.compress(text.encode(), mtime=0))
+    write_gzip(path, text)
 
 
 def read_samples(path: Path) -> SamplesFile:
@@ -311,10 +311,4 @@ def read_samples(path: Path) -> SamplesFile:
     Raises:
         UserError: one line with the file and what is wrong.
     """
-    try:
-        text = gzip.decompress(path.read_bytes()).decode("utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise UserError(f"{path}: not a readable compressed file: {error}") from None
-    return SamplesFile.parse(text, path)
+    return SamplesFile.parse(read_gzip(path, MAX_SAMPLES_BYTES), path)

@@ -7,9 +7,12 @@ Each file would leave a mark if its code ran. YAML that constructs objects is al
 from __future__ import annotations
 
 import contextlib
+import copy
+import gzip
 import io
 import pickle
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from fofa.predictor.model import load_predictor
 from fofa.runs import WEIGHTS_NAME, Run, RunRecord
 from fofa.supernet.foreign import read_checkpoint
 from fofa.train.checkpoint import CHECKPOINT_PATH, load_checkpoint
+from profilers.measuring.samples import MAX_SAMPLES_BYTES, read_samples
 from profilers.tables.ofa_yaml import read_tables
 
 
@@ -177,3 +181,75 @@ def test_an_archive_writes_known_files_only(name: str, tmp_path: Path) -> None:
     ]
     assert sorted(outside) == [archive, secret]
     assert not any(b"secret" in path.read_bytes() for path in target.rglob("*"))
+
+
+@pytest.mark.parametrize("program", ["fofa-import", "fofa-predictor"])
+def test_nobody_is_advised_to_run_what_is_in_a_file(
+    program: str, programs: Any, bomb: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "file.pth").write_bytes(bomb)
+    (tmp_path / "table.json").write_text("{}")
+    arguments: tuple[object, ...] = (tmp_path / "file.pth", "--out", tmp_path / "run")
+    if program == "fofa-predictor":
+        arguments = ("check", tmp_path / "file.pth", tmp_path / "table.json")
+    complaint = programs.run(program, *arguments).complaint()
+    assert "weights_only" not in complaint
+    assert "it holds other things, which are not read" in complaint
+
+
+def saved(**tensors: torch.Tensor) -> zipfile.ZipFile:
+    buffer = io.BytesIO()
+    torch.save({"state_dict": tensors}, buffer)
+    return zipfile.ZipFile(buffer)
+
+
+def written_again(archive: zipfile.ZipFile, path: Path, compression: int) -> None:
+    with zipfile.ZipFile(path, "w", compression) as again:
+        for entry in archive.infolist():
+            again.writestr(entry.filename, archive.read(entry))
+
+
+def test_an_archive_that_would_grow_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    """What torch wrote is read after the same copying without compression."""
+    archive = saved(x=torch.zeros(2**22))
+    written_again(archive, tmp_path / "plain.pth", zipfile.ZIP_STORED)
+    assert read_checkpoint(tmp_path / "plain.pth")["x"].shape == (2**22,)
+    written_again(archive, tmp_path / "bomb.pth", zipfile.ZIP_DEFLATED)
+    assert (tmp_path / "bomb.pth").stat().st_size < 2**16
+    for read in (read_checkpoint, load_predictor):
+        with pytest.raises(UserError, match="compressed parts, which torch does not write"):
+            read(tmp_path / "bomb.pth")
+
+
+def test_an_archive_whose_parts_overlap_is_refused(tmp_path: Path) -> None:
+    """Many names for the same bytes: 1 MB would be 1 GB."""
+    path = tmp_path / "overlapping.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data/0", bytes(2**20))
+        first = archive.infolist()[0]
+        for number in range(1, 1000):
+            entry = copy.copy(first)
+            entry.filename = f"archive/data/{number}"
+            archive.filelist.append(entry)
+            archive.NameToInfo[entry.filename] = entry
+        archive._didModify = True
+    with pytest.raises(UserError, match="they overlap"):
+        read_checkpoint(path)
+
+
+def test_compressed_text_is_unpacked_up_to_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "table.samples.json.gz"
+    path.write_bytes(gzip.compress(bytes(MAX_SAMPLES_BYTES + 1), 1))
+    with pytest.raises(UserError, match=f"holds more than {MAX_SAMPLES_BYTES // 2**20} MiB"):
+        read_samples(path)
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.zeros(1).expand(2**20, 2**20), torch.zeros(4, 4).to_sparse()]
+)
+def test_a_predictor_of_few_values_does_not_stand_for_many(
+    tensor: torch.Tensor, tmp_path: Path
+) -> None:
+    torch.save({"0.weight": tensor, "0.bias": torch.zeros(1)}, tmp_path / "predictor.pth")
+    with pytest.raises(UserError, match=r"holds fewer values|expected a plain tensor"):
+        load_predictor(tmp_path / "predictor.pth")
