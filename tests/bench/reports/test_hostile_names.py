@@ -16,7 +16,7 @@ from bench.gate.baseline import Tolerance, make_baseline
 from bench.gate.compare import compare
 from bench.gate.summary import complaints, github_annotations, junit_xml, markdown_summary
 from bench.reports import formats
-from bench.reports.build import Report, build
+from bench.reports.build import Report, WantedMatrix, build
 from bench.reports.pages import html_page, markdown_page, write_report
 from bench.reports.provenance import provenance
 from bench.tables.collect import AccuracySource, Collection, LutSource
@@ -46,25 +46,37 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def collection(
-    name: str, make_lut: Callable[..., Lut], make_accuracy: Callable[..., AccuracyTable]
+    name: str, make_lut: Callable[..., Lut], trained_within: Callable[..., AccuracyTable]
 ) -> Collection:
     """A device, hardware, recipe and data set that are all called so."""
     lut = make_lut(name, hardware=name, resolutions=(128,))
-    table = make_accuracy(name, dataset=name, resolutions=(32,))
-    figure4 = make_accuracy("compofa", dataset=name, resolutions=(32,))
+    tables = [
+        trained_within(recipe, hours, dataset=name, resolutions=(32,), bonus=hours)
+        for recipe in (name, "compofa")
+        for hours in (1, 2)
+    ]
+    file_name = re.sub(r"[/\0]", "", name[:40])
     return Collection(
-        accuracy=(AccuracySource(Path("a.json"), table), AccuracySource(Path("b.json"), figure4)),
-        luts=(LutSource(Path("lut.json"), lut),),
+        accuracy=tuple(
+            AccuracySource(Path(f"{number}.json"), table) for number, table in enumerate(tables)
+        ),
+        luts=(LutSource(Path("lut.json"), lut), LutSource(Path(f"{file_name}.json"), lut)),
         accuracy_dir=Path("accuracy"),
         luts_dir=Path("luts"),
     )
 
 
 @pytest.fixture
-def report(collection: Collection) -> Report:
+def report(collection: Collection, name: str) -> Report:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return build(collection, tables=["2", "other"], figures=["4"], limits=WantedLimits())
+        return build(
+            collection,
+            tables=["2", "other"],
+            figures=["4", "cost"],
+            limits=WantedLimits(),
+            matrix=WantedMatrix(name),
+        )
 
 
 def test_a_report_is_made_without_a_warning_and_its_drawings_are_well_formed(
