@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fofa.errors import UserError
-from fofa.space import Subnet
+from fofa.space import PROXYLESS, Subnet
 from fofa.supernet.foreign import import_supernet
 from fofa.supernet.model import Supernet
 
@@ -245,6 +245,112 @@ def test_the_names_of_all_three_projects_load(
     values = sorted(float(t.flatten()[0]) for k, t in ours.items() if not k.endswith("tracked"))
     expected = sorted(float(t.flatten()[0]) for k, t in state.items() if not k.endswith("tracked"))
     assert values == expected
+
+
+# ProxylessNAS, of OFA's published file (`ofa_proxyless_d234_e346_k357_w1.3`), of CompOFA's code and
+# of today's: no squeeze-excite, a norm after `feature_mix_layer`, no `final_expand_layer`, and 21
+# blocks after the first: four in each of five stages, one in the last.
+PROXYLESS_OUTER = [
+    "first_conv.conv.weight",
+    *(f"first_conv.bn.{leaf}" for leaf in NORM),
+    "feature_mix_layer.conv.weight",
+    *(f"feature_mix_layer.bn.{leaf}" for leaf in NORM),
+    "classifier.linear.weight",
+    "classifier.linear.bias",
+]
+PROXYLESS_WIDTHS = (16, 24, 40, 80, 96, 192, 320)
+
+
+def proxyless_checkpoint(form: str, width: float) -> dict[str, Tensor]:
+    """A checkpoint of five classes with that form's names, of recognisable values."""
+
+    def wide_as(channels: int) -> int:
+        rounded = max(8, int(channels * width + 4) // 8 * 8)
+        return rounded + 8 if rounded < 0.9 * channels * width else rounded
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key in PROXYLESS_OUTER:
+        channels = wide_as(32 if key.startswith("first_conv") else 1280)
+        shapes[key] = () if key.endswith("tracked") else (channels,)
+    shapes["first_conv.conv.weight"] = (wide_as(32), 3, 3, 3)
+    shapes["feature_mix_layer.conv.weight"] = (wide_as(1280), wide_as(320), 1, 1)
+    shapes["classifier.linear.weight"] = (5, wide_as(1280))
+    shapes["classifier.linear.bias"] = (5,)
+    for number in range(22):
+        stage = (number + 3) // 4
+        narrow = wide_as(PROXYLESS_WIDTHS[stage - (number % 4 == 1)]) if number else wide_as(32)
+        wide = 6 * narrow if number else narrow
+        out, kernel = wide_as(PROXYLESS_WIDTHS[stage]), 7 if number else 3
+        for template in LITERAL_KEYS[form]:
+            if template.startswith("blocks.0.") != (number == 0) or ".se." in template:
+                continue
+            key = template.replace("blocks.N.", f"blocks.{number}.")
+            layer = {
+                "inverted_bottleneck.conv.conv.weight": (wide, narrow, 1, 1),
+                "depth_conv.conv.weight": (wide, 1, kernel, kernel),
+                "depth_conv.conv.conv.weight": (wide, 1, kernel, kernel),
+                "7to5_matrix": (25, 25),
+                "5to3_matrix": (9, 9),
+                "point_linear.conv.weight": (out, wide, 1, 1),
+                "point_linear.conv.conv.weight": (out, wide, 1, 1),
+            }
+            if key.endswith("bn."):
+                channels = out if "point_linear" in key else wide
+                shapes |= {key + leaf: (channels,) for leaf in NORM[:4]} | {key + NORM[4]: ()}
+            else:
+                shapes[key] = next(s for ending, s in layer.items() if key.endswith(ending))
+    return {
+        key: torch.full(shape, 1 + number / 100) if shape else torch.tensor(7)
+        for number, (key, shape) in enumerate(shapes.items())
+    }
+
+
+@pytest.mark.parametrize("width", [1.0, 1.3])
+@pytest.mark.parametrize(
+    ("form", "block", "keys"),
+    [
+        ("published", "mobile_inverted_conv", 446),
+        ("compofa", "mobile_inverted_conv", 404),
+        ("today", "conv", 446),
+    ],
+)
+def test_proxyless_checkpoints_of_all_three_projects_load(
+    tmp_path: Path, form: str, block: str, keys: int, width: float
+) -> None:
+    state = proxyless_checkpoint(form, width)
+    assert len(state) == keys
+    torch.save({"state_dict": state}, tmp_path / "checkpoint.pth")
+    supernet = import_supernet(tmp_path / "checkpoint.pth")
+    assert (supernet.config.family, supernet.config.width_mult) == (PROXYLESS, width)
+    assert supernet.config.kind == ("compound" if form == "compofa" else "elastic")
+    assert supernet.stem.bn.eps == 1e-3
+    ours = supernet.state_dict()
+    pairs = {
+        "stem.conv.weight": "first_conv.conv.weight",
+        "first.depthwise.weight": f"blocks.0.{block}.depth_conv.conv.weight",
+        "stages.0.3.expand_bn.bias": f"blocks.4.{block}.inverted_bottleneck.bn.bn.bias",
+        "stages.2.1.depthwise_bn.running_mean": f"blocks.10.{block}.depth_conv.bn.bn.running_mean",
+        "stages.4.3.project.weight": f"blocks.20.{block}.point_linear.conv.conv.weight",
+        "stages.5.0.depthwise.weight": f"blocks.21.{block}.depth_conv.conv.conv.weight",
+        "head.expand.weight": "feature_mix_layer.conv.weight",
+        "head.expand_bn.running_var": "feature_mix_layer.bn.running_var",
+        "head.classifier.bias": "classifier.linear.bias",
+    }
+    if form != "compofa":
+        pairs["transforms.5.0.to5"] = f"blocks.21.{block}.depth_conv.conv.7to5_matrix"
+    for name, theirs in pairs.items():
+        assert torch.equal(ours[name], state[theirs]), name
+    values = sorted(float(t.flatten()[0]) for k, t in ours.items() if not k.endswith("tracked"))
+    expected = sorted(float(t.flatten()[0]) for k, t in state.items() if not k.endswith("tracked"))
+    assert values == expected
+
+
+def test_a_proxyless_fault_is_told_by_its_own_names(tmp_path: Path) -> None:
+    state = proxyless_checkpoint("published", 1.0)
+    del state["blocks.21.mobile_inverted_conv.point_linear.conv.conv.weight"]
+    torch.save({"state_dict": state}, tmp_path / "checkpoint.pth")
+    with pytest.raises(UserError, match=r"CompOFA's ProxylessNAS: missing blocks\.21\."):
+        import_supernet(tmp_path / "checkpoint.pth")
 
 
 def test_a_wrapped_bare_state_dict_loads(make_supernet: MakeSupernet, tmp_path: Path) -> None:
