@@ -11,17 +11,25 @@ import typer
 from rich.table import Table
 
 from fofa.accuracy import AccuracyTable
-from fofa.commands.cli import make_app, parse_resolutions, run_app, stderr_console, stdout_console
+from fofa.commands import GOES_ON
+from fofa.commands.cli import (
+    EXIT_CODES,
+    make_app,
+    parse_resolutions,
+    run_app,
+    stderr_console,
+    stdout_console,
+)
 from fofa.errors import UserError
 from fofa.files import check_replaceable, locked
 from fofa.outcomes import outcomes_path
-from fofa.space import Architecture, SearchSpace, parse_architecture
+from fofa.space import Architecture, Family, parse_architecture
 
 app = make_app("Measure the accuracy of every subnet of a run, or of named architectures.")
 SHOWN = 5
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder, made by fofa-train or fofa-import.")],
     out: Annotated[Path, typer.Option(help="Accuracy table to write (JSON).")],
@@ -94,7 +102,7 @@ def evaluate(
 
     opened = Run.open(run)
     data_spec = with_val_share(data, val_share) or opened.record.data_spec
-    named = _parse_architectures(architectures)
+    named = _parse_architectures(architectures, opened.record.supernet.family)
     if named and resolutions is not None:
         raise UserError("--architectures names resolutions already; leave out --resolutions")
     if keep_statistics and not named:
@@ -102,10 +110,8 @@ def evaluate(
     if out.is_dir():
         raise UserError(f"{out}: is a folder, expected a file to write")
     check_replaceable(out)
-    space = SearchSpace(
-        kind=opened.record.supernet.kind,
-        width_mult=opened.record.supernet.width_mult,
-        resolutions=parse_resolutions(resolutions) or tuple(opened.record.resolutions),
+    space = opened.record.supernet.space(
+        parse_resolutions(resolutions) or tuple(opened.record.resolutions)
     )
     plan = Plan(
         units=plan_units(space, named, one_at_a_time=one_at_a_time),
@@ -148,9 +154,9 @@ def evaluate(
         _show(table, out)
 
 
-def _parse_architectures(text: str | None) -> list[Architecture]:
+def _parse_architectures(text: str | None, family: Family) -> list[Architecture]:
     names = re.split(r"[,\s]+", text.strip(", ")) if text else []
-    return [parse_architecture(name) for name in names]
+    return [parse_architecture(name, family) for name in names]
 
 
 def _show(table: AccuracyTable, out: Path) -> None:
@@ -178,7 +184,7 @@ def _show(table: AccuracyTable, out: Path) -> None:
 
 def main() -> None:
     """Entry point of `fofa-eval`."""
-    run_app(app, "fofa-eval")
+    run_app(app, "fofa-eval", hint=GOES_ON)
 
 
 if __name__ == "__main__":

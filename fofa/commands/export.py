@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fofa.commands.cli import make_app, run_app, stderr_console, stdout_console
+from fofa.commands.cli import (
+    EXIT_CODES,
+    make_app,
+    run_app,
+    say_json,
+    stderr_console,
+    stdout_console,
+)
 from fofa.errors import UserError
 from fofa.files import check_replaceable
 from fofa.precision import parse_precision
@@ -25,7 +31,7 @@ ENDINGS: dict[Format, tuple[str, ...]] = {
 }
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder, made by fofa-train or fofa-import.")],
     architecture: Annotated[
@@ -76,7 +82,6 @@ def export(
 ) -> None:
     """Write one network of a run to a file that runs without fofa, and check it."""
     chosen = _format(format_, out)
-    named = parse_architecture(architecture)
     if no_data and data is not None:
         raise UserError("--data and --no-data exclude each other")
     if out.is_dir():
@@ -88,6 +93,7 @@ def export(
     from fofa.runs import Run
 
     opened = Run.open(run)
+    named = parse_architecture(architecture, opened.record.supernet.family)
     request = ExportRequest(
         run=opened,
         architecture=named,
@@ -108,7 +114,7 @@ def export(
     with console.status(f"exporting {named.name}"):
         result = export_network(request)
     if as_json:
-        print(json.dumps(result.to_dict(), indent=2, allow_nan=False))
+        say_json(result.to_dict())
         return
     lines = stdout_console(soft_wrap=True)
     lines.print(f"{named.name} as {chosen}, {request.dtype}: {out}")
