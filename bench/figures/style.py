@@ -44,8 +44,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 MAX_LABEL = 40
 """Characters of a name in a drawing; a longer one would leave no room for the axes."""
 
-LEGEND_CHARACTERS = 90
-"""Of a legend's row in a drawing of the usual width."""
+MAX_LEGEND_COLUMNS = 4
 
 SETTINGS: dict[Any, Any] = {
     "axes.edgecolor": INK,
@@ -127,14 +126,17 @@ def drawn_label(text: str) -> str:
 
 
 def legend_above(drawn: Canvas, axes: Axes) -> None:
-    """A legend over the axes, where it hides nothing that is drawn."""
+    """A legend over the axes, where it hides nothing, in as few rows as its names allow."""
     handles, labels = axes.get_legend_handles_labels()
-    if not labels:
-        return
-    fitting = min(4, max(1, LEGEND_CHARACTERS // (max(map(len, labels)) + 6)))
-    rows = math.ceil(len(labels) / fitting)
-    columns = math.ceil(len(labels) / rows)
-    drawn.legend(handles, labels, loc="outside upper center", ncols=columns, fontsize=9)
+    for most in range(min(MAX_LEGEND_COLUMNS, len(labels)), 0, -1):
+        rows = math.ceil(len(labels) / most)
+        columns = math.ceil(len(labels) / rows)
+        legend = drawn.legend(
+            handles, labels, loc="outside upper center", ncols=columns, fontsize=9
+        )
+        if legend.get_window_extent().width <= drawn.bbox.width or columns == 1:
+            return
+        legend.remove()
 
 
 def recipe_marker(recipe: str, recipes: Sequence[str]) -> str:

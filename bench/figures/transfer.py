@@ -41,7 +41,7 @@ def transfer_figure(name: str, title: str, matrix: Matrix) -> Figure:
                     _write(axes, column, row, transfer, ON_DARK if dark else ON_LIGHT)
         labels = [_label(matrix, place) for place in range(number)]
         centres = [place + 0.5 for place in range(number)]
-        turned = number > 4
+        turned = number > 4 or any(len(label) > 2 * NAME_LENGTH - 8 for label in labels)
         axes.set_xticks(
             centres,
             labels,

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bench.figures.charts import pareto_figure, schedules_figure, tradeoff_figure
-from bench.figures.style import INK, Figure, recipe_colour
+from bench.figures.charts import (
+    SubnetMeans,
+    best_by_latency,
+    pareto_figure,
+    schedules_figure,
+    tradeoff_figure,
+)
+from bench.figures.style import INK, Figure, canvas, legend_above, recipe_colour
 from bench.tables import paper
-from bench.tables.collect import Collection, SettingResults, collect
+from bench.tables.collect import AccuracySource, Collection, SettingResults, collect
 from bench.tables.devices import WantedLimits, pair_device
+from bench.tables.latency import latency_table
+from fofa.accuracy import AccuracyTable
 from fofa.recipes import RECIPES
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -97,3 +107,56 @@ def test_inline_svg_takes_the_pages_colours_and_its_own_ids() -> None:
 def test_further_recipes_get_colours_of_their_own() -> None:
     recipes = ["ofa", "mine", "yours"]
     assert len({recipe_colour(name, recipes) for name in recipes}) == 3
+
+
+def test_at_a_limit_the_fronts_stand_at_the_tables_numbers(collection: Collection) -> None:
+    (results,) = collection.results
+    (lut,) = collection.of_device("epyc7763")
+    device = pair_device(lut, results, WantedLimits())
+    table = latency_table("t", "T", results, [device])
+    for row in table.rows:
+        sources = results.of_recipe(row.recipe)
+        latency_ms, top1 = best_by_latency([device.candidates[s.anchor] for s in sources])
+        assert (np.diff(latency_ms) > 0).all()
+        assert (np.diff(top1) > 0).all()
+        for column, cell in zip(table.columns[1:], row.cells[1:], strict=True):
+            place = np.searchsorted(latency_ms, column.limit_ms, side="right") - 1
+            assert top1[place] == pytest.approx(cell.value)
+
+
+def test_figure_4_is_the_mean_over_seeds_with_a_trend(
+    trained_within: Callable[..., AccuracyTable],
+) -> None:
+    tables = [
+        trained_within("compofa", None, seed=seed, resolutions=(56,), bonus=2 * seed)
+        for seed in (0, 1)
+    ]
+    sources = [AccuracySource(Path(f"{number}.json"), table) for number, table in enumerate(tables)]
+    means = SubnetMeans.of(sources, 56)
+    by_name = dict(zip(means.names, means.top1, strict=True))
+    for one, other in zip(*(table.architectures for table in tables), strict=True):
+        assert by_name[one.name] == pytest.approx((one.top1 + other.top1) / 2)
+    trend = means.trend()
+    assert trend is not None
+    assert trend[0] > 0
+    assert trend[2] > 0.9
+    figure = tradeoff_figure("figure4", SettingResults.of(sources[0].setting, sources))
+    assert figure is not None
+    text = " ".join(figure.caption)
+    assert "CompOFA: 243 subnets, mean of 2 seeds, the smallest (22222@56) at " in text
+    assert f"correlation of size and top-1 {trend[2]:.2f}" in text
+    assert SubnetMeans.of(sources, 32).trend() is None
+
+
+def test_a_legend_is_above_the_axes_and_within_the_drawing() -> None:
+    for number, length in ((1, 3), (7, 12), (10, 40)):
+        with canvas() as (drawn, axes):
+            for place in range(number):
+                axes.plot([0, 1], [place, place], label="M" * length)
+            legend_above(drawn, axes)
+            drawn.draw_without_rendering()
+            (legend,) = drawn.legends
+            box = legend.get_window_extent()
+            assert box.y0 >= axes.get_window_extent().y1
+            assert box.x0 >= 0
+            assert box.x1 <= drawn.bbox.x1
