@@ -1,0 +1,36 @@
+import zipfile
+
+import pytest
+import remote_machines
+
+from profilers.remote.bundle import make_bundle
+from profilers.remote.request import RemoteOptions
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory):
+    return remote_machines.bare_python(tmp_path_factory.mktemp("bare"))
+
+
+@pytest.fixture(scope="session")
+def bundle():
+    return make_bundle(remote_machines.request(), RemoteOptions())
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory):
+    server = remote_machines.start_sshd(tmp_path_factory.mktemp("sshd"))
+    yield server
+    server.process.terminate()
+    server.process.wait()
+
+
+@pytest.fixture
+def unpack():
+    def into(folder, made):
+        path = folder / "bundle.zip"
+        made.write(path)
+        zipfile.ZipFile(path).extractall(folder)
+        return folder
+
+    return into
