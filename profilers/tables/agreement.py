@@ -9,6 +9,7 @@ whole networks that it had not seen (`mape_percent`).
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +22,7 @@ from fofa.latency import Lut
 from fofa.space import Architecture
 from profilers.measuring.network_timing import protocol_differences
 
+TWO_SIDED_95 = 1.96
 SAMPLE = 1000
 """Architectures compared where a space has more than that."""
 
@@ -33,9 +35,11 @@ class Agreement:
         common_percent: by how much the first is slower throughout (median ratio); negative if
             faster.
         rest_percent, rest_max_percent: mean and largest difference once that is taken out.
-        stated_common_percent: half of what the machine's speed varied by in each run, added up;
+        stated_common_percent: what sessions may differ by (95%, of both tables), and for tables
+            that do not know that half of what the machine's speed varied by in the run, added up;
             None where a table was not measured.
-        stated_rest_percent: the tables' mean errors on held-out networks, added up; None likewise.
+        stated_rest_percent: the tables' mean errors on held-out networks, each in its own session,
+            added up; None likewise.
         differences: in how they were measured, in words.
     """
 
@@ -78,7 +82,7 @@ def compare(first: Lut, second: Lut, *, seed: int = 0) -> Agreement:
         common_percent=100 * (common - 1),
         rest_percent=float(rest.mean()),
         rest_max_percent=float(rest.max()),
-        stated_common_percent=sum(drifts) / 2 if drifts else None,
+        stated_common_percent=sum(drifts) if drifts else None,
         stated_rest_percent=sum(errors) if errors else None,
         differences=protocol_differences(second, first.protocol),
     )
@@ -106,11 +110,14 @@ def _common_architectures(first: Lut, second: Lut, seed: int) -> Sequence[Archit
 
 
 def _stated(*tables: Lut) -> tuple[list[float], list[float]]:
-    """How far each table's speed varied and how far it is off; empty unless all of them say."""
+    """How far each table's speed may be from another session's, and how far it is off beyond that;
+    empty unless all of them say."""
     drifts, errors = [], []
     for table in tables:
         if table.validation is None or table.drift_percent is None:
             return [], []
-        drifts.append(table.drift_percent)
-        errors.append(table.validation.mape_percent)
+        known, own = table.validation.uncertainty, table.validation.within_session
+        drift = table.drift_percent / 2
+        drifts.append(TWO_SIDED_95 * known.session_percent / math.sqrt(2) if known else drift)
+        errors.append((own or table.validation).mape_percent)
     return drifts, errors

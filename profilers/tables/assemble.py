@@ -35,7 +35,6 @@ from profilers.tables.validate import (
 
 MAX_DRIFT_PERCENT = 300.0
 """A machine whose speed varies fourfold cannot be corrected to any one speed."""
-MAX_RESIDUAL_PERCENT = 100.0
 MAX_ERROR_PERCENT = 30.0
 """Mean error in the table's own session; what is further off predicts nothing."""
 MAX_RATIO = 4.0
@@ -129,8 +128,6 @@ def impossible(lut: Lut, measurement: Measurement) -> str | None:
     drift = measurement.drift
     if not drift.canary_percent <= MAX_DRIFT_PERCENT:
         return f"the machine's speed varied by {drift.canary_percent:.0f}% while it was measured"
-    if not drift.residual_percent <= MAX_RESIDUAL_PERCENT:
-        return f"times vary by {drift.residual_percent:.0f}% after all correction"
     known = lut.validation.within_session if lut.validation else None
     if known is not None and not known.mape_percent <= MAX_ERROR_PERCENT:
         return f"it is off by {known.mape_percent:.0f}% on average in its own session"

@@ -10,10 +10,12 @@ accuracy) against latency, where searches end, half at random.
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -147,23 +149,41 @@ def in_another_process(
 
 
 def _call(command: list[str], settings: MeasureSettings) -> None:
-    """Run the other process; this one sleeps meanwhile.
+    """Run the other process; this one sleeps meanwhile, and holds a pipe that ends with it.
 
     Raises:
         UserError: with the last line it said, if it failed or did not end.
     """
     limit = TIMEOUT_SECONDS + 2 * settings.budget_seconds
+    ours, theirs = os.pipe()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+        done = subprocess.run(
+            command, stdin=ours, capture_output=True, text=True, timeout=limit, check=False
+        )
     except subprocess.TimeoutExpired:
         raise UserError(f"the other session did not end within {limit:.0f} s") from None
+    finally:
+        os.close(ours)
+        os.close(theirs)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
         raise UserError(f"the other session failed: {lines[-1] if lines else 'no reason'}")
 
 
+def end_with_parent() -> None:
+    """End this process as soon as standard input does: when who started it is gone."""
+
+    def wait() -> None:
+        while os.read(0, 1):  # sys.stdin would be locked when the interpreter ends
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main(source: Path, result: Path) -> None:
     """Do the job in one file and write its samples to another."""
+    end_with_parent()
     job = SessionJob.read(source)
     _, measurement = job.run()
     write_samples(result, measurement.samples_file({"plugin": job.plugin}))
