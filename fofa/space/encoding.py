@@ -158,7 +158,7 @@ def encode(
         ValueError: if one is of another family.
     """
     listed = list(architectures)
-    if any(architecture.subnet.family != family for architecture in listed):
+    if {architecture.subnet.family for architecture in listed} - {family}:
         raise ValueError(f"architectures of another family than {family}")
     index_of = {resolution: index for index, resolution in enumerate(resolutions)}
     unknown = {a.resolution for a in listed} - set(index_of)
