@@ -17,7 +17,7 @@ from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.predictor.model import Predictor
 from fofa.search.alike import find_alike
-from fofa.search.costs import affordable, amount, unattainable
+from fofa.search.costs import affordable, amount, ranks, unattainable
 from fofa.search.pairing import Candidates, measured, pair, pair_predictor, predict_compound
 from fofa.search.problem import Answer, Choice, Problem, Target
 from fofa.space import Architecture
@@ -113,7 +113,11 @@ def best_within(
 def pareto_front(
     accuracy: np.ndarray, cost: np.ndarray, architectures: Sequence[Architecture]
 ) -> np.ndarray:
-    """Rows that no other row beats: in order of rising cost and, strictly, rising accuracy."""
+    """Rows that no other row beats: in order of rising cost and, strictly, rising accuracy.
+
+    Costs that differ by rounding errors alone are equal.
+    """
+    cost = ranks(cost)
     order = np.lexsort((-accuracy, cost))
     running = np.maximum.accumulate(accuracy[order])
     before = np.concatenate(([-np.inf], running[:-1]))
@@ -134,9 +138,10 @@ def joint_front(accuracy: np.ndarray, costs: np.ndarray) -> np.ndarray:
         accuracy: (N,).
         costs: (N, K), one column for each device.
 
-    A row is beaten by another that is nowhere worse and somewhere better.
+    A row is beaten by another that is nowhere worse and somewhere better, by more than rounding
+    errors.
     """
-    rows = np.column_stack((-accuracy, costs))
+    rows = np.column_stack((-accuracy, *(ranks(column) for column in costs.T)))
     beaten = np.zeros(len(rows), dtype=bool)
     for row, values in enumerate(rows):
         no_worse = (rows <= values).all(axis=1)

@@ -112,6 +112,7 @@ def time_network(
     Raises:
         UserError: if the file is no network of this runtime, or the table lacks a block of it.
     """
+    _check_ends(network)
     predicted = lut.latency_ms(architecture) if lut and architecture else None
     interval = lut.interval_ms(architecture) if lut and architecture else None
     low_ms, high_ms = interval or (None, None)
@@ -151,6 +152,34 @@ def protocol_differences(lut: Lut, protocol: ProtocolRecord) -> tuple[str, ...]:
         for name in names
         if before.get(name) != now.get(name)
     )
+
+
+def _check_ends(network: Path) -> None:
+    """Refuse a network with a loop: how long it runs, or whether it ends, depends on what it
+    computes, so that it has no latency. Files that are no ONNX are left to the runtime.
+
+    Raises:
+        UserError: naming the loop.
+    """
+    import onnx
+
+    if network.suffix.lower() in ENGINE_SUFFIXES or not network.is_file():
+        return
+    try:
+        model = onnx.load(network, load_external_data=False)
+    except Exception:  # protobuf and the operating system each raise their own; so does loading
+        return
+    waiting = [*model.graph.node, *(node for f in model.functions for node in f.node)]
+    while waiting:
+        node = waiting.pop()
+        if node.op_type == "Loop":
+            raise UserError(
+                f"{network}: has a loop ({node.name or node.op_type}), which has no latency of its "
+                "own; only networks without one are timed"
+            )
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                waiting += graph.node
 
 
 def architecture_of(

@@ -199,6 +199,29 @@ def test_two_profilers_at_once_notice_each_other(
     assert any("another profiler" in reason for reason in stability.reasons)
 
 
+def test_two_profilers_of_one_table_are_kept_apart(
+    programs: Any, steady: Sequence[object], tmp_path: Path
+) -> None:
+    """The second is refused, even where it would discard what is there; the first ends whole."""
+    out, whole = tmp_path / "table.json", tmp_path / "whole.json"
+    hasty = ("--sessions", 1, "--budget-seconds", 0.1)
+    programs.run("fofa-profile", *steady, *hasty, "--out", whole).check(0)
+    first = programs.start("fofa-profile", *steady, *hasty, "--out", out)
+    first.wait_until(out.with_name("table.json.partial").exists)
+    os.kill(first.number, signal.SIGSTOP)
+    try:
+        for more in ((), ("--fresh",)):
+            complaint = programs.run(
+                "fofa-profile", *steady, *hasty, "--out", out, *more
+            ).complaint()
+            assert f"{out}: another fofa-profile makes this table" in complaint
+    finally:
+        os.kill(first.number, signal.SIGCONT)
+    first.wait().check(0)
+    assert Lut.read(out).entries == Lut.read(whole).entries
+    assert not out.with_name(".table.json.lock").exists()
+
+
 def test_two_trainers_in_one_run_folder_are_kept_apart(
     programs: Any, tiny_training: Sequence[object], tmp_path: Path
 ) -> None:

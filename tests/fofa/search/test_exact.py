@@ -70,6 +70,23 @@ def test_joint_front_is_brute_force(rows: list[tuple[int, int, int]]) -> None:
     assert set(joint_front(values[:, 0], values[:, 1:]).tolist()) == expected
 
 
+def nudged(values: np.ndarray, seed: int) -> np.ndarray:
+    """`values` as other orders of summing would give them."""
+    noise = np.random.default_rng(seed).integers(-4, 5, values.shape)
+    return values + noise * np.spacing(values)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=25), st.integers(0, 99))
+def test_rounding_keeps_no_row_that_is_beaten(rows: list[tuple[int, int, int]], seed: int) -> None:
+    values = np.array(rows, float) + 1.1
+    accuracy, costs = values[:, 0], values[:, 1:]
+    found = joint_front(accuracy, nudged(costs, seed))
+    assert sorted(found) == sorted(joint_front(accuracy, costs))
+    names = ARCHITECTURES[: len(rows)]
+    single = pareto_front(accuracy, nudged(costs[:, 0], seed), names)
+    assert single.tolist() == pareto_front(accuracy, costs[:, 0], names).tolist()
+
+
 def test_a_limit_is_inclusive_and_forgives_rounding_only() -> None:
     cost = np.array([0.1 + 0.2, 0.3, 0.3001])
     assert affordable(cost, 0.3).tolist() == [True, True, False]

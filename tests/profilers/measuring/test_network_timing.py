@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
@@ -119,3 +121,50 @@ def test_an_engine_is_timed_by_tensorrt_and_does_not_say_what_it_holds(tmp_path,
 def test_another_plugin_takes_over_what_it_may_know_too():
     like = like_table(PluginOptions(), table(threads=4), "onnxruntime")
     assert like == PluginOptions(batch_size=64, dtype="fp16")
+
+
+def endless(where):
+    """A network that never ends, if it were run; the loop is in its graph, a branch or a function.
+
+    Its condition is a constant, and it has no greatest number of rounds.
+    """
+    condition = helper.make_tensor_value_info("c", TensorProto.BOOL, [])
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["c"], ["d"])],
+        "body",
+        [helper.make_tensor_value_info("i", TensorProto.INT64, []), condition],
+        [helper.make_tensor_value_info("d", TensorProto.BOOL, [])],
+    )
+    loop = helper.make_node("Loop", ["", "yes"], [], body=body)
+    branch = helper.make_graph([loop], "branch", [], [])
+    nodes = {
+        "graph": [loop],
+        "branch": [helper.make_node("If", ["yes"], [], then_branch=branch, else_branch=branch)],
+        "function": [helper.make_node("Wait", ["yes"], [], domain="own")],
+    }[where]
+    versions = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    function = helper.make_function("own", "Wait", ["yes"], [], [loop], versions[:1])
+    image = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])]
+    graph = helper.make_graph(
+        [*nodes, helper.make_node("Identity", ["x"], ["y"])],
+        "endless",
+        image,
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor("yes", TensorProto.BOOL, [], [True])],
+    )
+    return helper.make_model(graph, opset_imports=versions, functions=[function])
+
+
+@pytest.mark.parametrize("where", ["graph", "branch", "function"])
+def test_a_network_that_need_not_end_is_not_begun(where, tmp_path):
+    onnx.save(endless(where), tmp_path / "endless.onnx")
+    with pytest.raises(UserError, match=r"endless.onnx: has a loop \(Loop\)"):
+        profile_network(
+            tmp_path / "endless.onnx",
+            None,
+            None,
+            "onnxruntime",
+            PluginOptions(),
+            MeasureSettings(),
+            None,
+        )
