@@ -24,7 +24,7 @@ Loss = Literal["labels", "teacher", "in-place"]
 the full-sized network from the labels, every other from the full-sized one (equation 6).
 """
 
-Anchor = Literal["largest", "smallest"]
+Anchor = Literal["largest", "smallest"] | Subnet
 
 WARMUP_STEPS = 30
 """What the full-sized network learns alone, at least, before it teaches: after a few steps it is
@@ -66,7 +66,7 @@ class Phase:
         warmup_epochs: the learning rate rises linearly over these, then
         epochs: falls as a cosine over these.
         learning_rate: the highest one, per 2048 images of global batch.
-        anchors: subnets in every step; "largest" is the supernet's.
+        anchors: subnets in every step, by name or as themselves; "largest" is the supernet's.
         num_random: subnets of a step drawn from `choices`.
         loss: what they learn from.
         becomes_teacher: the largest subnet, as trained when the phase ends, is the later phases'
@@ -116,6 +116,7 @@ class Recipe:
     Attributes:
         kernel_mode: where it is not `fixed`, the shared weights have the family's largest kernel.
         clip_norm: gradients are scaled down to this norm, None for no limit.
+        begins_with_teacher: there is one from outside, before the first phase.
     """
 
     name: str
@@ -124,12 +125,13 @@ class Recipe:
     kernel_mode: KernelMode
     phases: tuple[Phase, ...]
     clip_norm: float | None = None
+    begins_with_teacher: bool = False
 
     def __post_init__(self) -> None:
         names = [phase.name for phase in self.phases]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"recipe {self.name}: phases need different names")
-        has_teacher = False
+        has_teacher = self.begins_with_teacher
         for phase in self.phases:
             if phase.loss == "teacher" and not has_teacher:
                 raise ValueError(f"recipe {self.name}: phase {phase.name} has no teacher before it")
@@ -177,6 +179,9 @@ class Recipe:
         return Subnet.smallest(family, self.kind)
 
     def anchor(self, which: Anchor, family: Family = MOBILENETV3) -> Subnet:
+        """The subnet that an anchor means."""
+        if isinstance(which, Subnet):
+            return which
         return self.largest(family) if which == "largest" else self.smallest(family)
 
 

@@ -36,7 +36,8 @@ WEIGHTS_NAME = "weights.safetensors"
 class RunRecord(FileModel):
     """What a run is and how far it got (schema `fofa.run/1`).
 
-    `mean` and `std` are the normalisation of the images (RGB, of values 0 to 1).
+    `mean` and `std` are the normalisation of the images (RGB, of values 0 to 1). `finetuned` names
+    the only architecture that the weights are for, where there is one.
     """
 
     SCHEMA: ClassVar[str] = "fofa.run"
@@ -55,6 +56,7 @@ class RunRecord(FileModel):
     status: Literal["running", "finished", "imported"]
     step: int = Field(ge=0)
     proxy: ProxyRecord | None = None
+    finetuned: str | None = None
 
     @model_validator(mode="after")
     def _check_classes(self) -> RunRecord:

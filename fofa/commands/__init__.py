@@ -28,6 +28,11 @@ def fofa_export() -> None:
     start("fofa-export", "fofa.commands.export")
 
 
+def fofa_finetune() -> None:
+    """The program `fofa-finetune`."""
+    start("fofa-finetune", "fofa.commands.finetune", GOES_ON)
+
+
 def fofa_import() -> None:
     """The program `fofa-import`."""
     start("fofa-import", "fofa.commands.import_checkpoint")

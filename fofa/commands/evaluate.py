@@ -102,8 +102,9 @@ def evaluate(
 
     opened = Run.open(run)
     data_spec = with_val_share(data, val_share) or opened.record.data_spec
-    named = _parse_architectures(architectures, opened.record.supernet.family)
-    if named and resolutions is not None:
+    wanted = architectures or opened.record.finetuned
+    named = _parse_architectures(wanted, opened.record.supernet.family)
+    if architectures and resolutions is not None:
         raise UserError("--architectures names resolutions already; leave out --resolutions")
     if keep_statistics and not named:
         raise UserError("--keep-statistics needs --architectures: say which to keep")

@@ -15,7 +15,6 @@ from fofa.commands.cli import (
     stderr_console,
 )
 from fofa.families import find_family
-from fofa.space import MOBILENETV3
 from fofa.train.settings import RunOptions
 
 app = make_app("Train a supernet. Running the same command again resumes a run that was stopped.")
@@ -52,11 +51,19 @@ def train(
         typer.Option(help="Share to hold out of a folder without train/ and val/; 0.2 by default."),
     ] = None,
     family: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Kind of network: mobilenetv3, proxyless, efficientnet-lite0, or a YAML file."
+            help="Kind of network: mobilenetv3 (the default), proxyless, efficientnet-lite0, or a "
+            "YAML file; with --init, that run's."
         ),
-    ] = MOBILENETV3.name,
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder to begin from, of fofa-train or fofa-import: its weights, a new head "
+            "where the classes differ, a lower learning rate."
+        ),
+    ] = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch CIFAR-10 if it is not there.")
     ] = False,
@@ -74,7 +81,8 @@ def train(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            help="The highest one for 256 images a step, such as 0.3; by default the recipe's."
+            help="The highest one for 256 images a step, such as 0.3; by default the recipe's, and "
+            "0.05 with --init."
         ),
     ] = None,
     train_fraction: Annotated[
@@ -142,7 +150,8 @@ def train(
         processes,
         {
             "recipe": recipe,
-            "family": find_family(family),
+            "family": None if family is None else find_family(family),
+            "init": init,
             "data": with_val_share(data, val_share),
             "epoch_scale": epoch_scale,
             "budget_hours": budget,

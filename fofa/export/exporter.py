@@ -76,6 +76,11 @@ class ExportRequest:
                 f"{self.architecture.name} is not in the run's space, which is compound: "
                 "a name looks like 23432@160"
             )
+        if self.run.record.finetuned not in (None, self.architecture.name):
+            raise UserError(
+                f"{self.run.folder}: is fine-tuned for {self.run.record.finetuned} only, not for "
+                f"{self.architecture.name}"
+            )
         if self.format == "torch" and (self.dtype != "fp32" or self.fixed_batch is not None):
             raise UserError(
                 "PyTorch programs are exported in fp32, for batches of any size; use --format onnx"

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from rich.console import Console
 
 from fofa.accuracy import ProxyRecord
@@ -19,14 +18,16 @@ from fofa.data import DataSource, open_data
 from fofa.data.augmentation import Augmentation
 from fofa.distributed import Processes, WorkerLostError, connected
 from fofa.errors import UserError
-from fofa.files import explain, locked, remove_leftovers
+from fofa.files import locked, remove_leftovers
 from fofa.presets import Preset
 from fofa.progress import duration
 from fofa.recipes import get_recipe
-from fofa.runs import RECORD_NAME, RunRecord
+from fofa.runs import RECORD_NAME, Run, RunRecord
+from fofa.space import MOBILENETV3
 from fofa.train.budget import Budget, StoppedEarlyError, time_steps
 from fofa.train.checkpoint import CHECKPOINT_PATH
 from fofa.train.metrics import Clocks
+from fofa.train.pretrained import LEARNING_RATE
 from fofa.train.reporting import LOG_NAME, DivergedError
 from fofa.train.settings import SETTINGS_NAME, RunOptions, TrainSettings
 from fofa.train.setup import Setup
@@ -63,6 +64,8 @@ def choose_settings(
     if precision == "auto":
         on_gpu = processes.device.type == "cuda"
         precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported(False) else "fp32"
+    if chosen["init"] is not None:
+        chosen = {**chosen, **_of_init(chosen)}
     values = {
         name: getattr(preset, name, None) if value is None else value
         for name, value in chosen.items()
@@ -73,11 +76,20 @@ def choose_settings(
         "precision": precision,
         "processes": processes.world_size,
         "zero_init_residual": preset.zero_init_residual,
+        "family": values["family"] or MOBILENETV3,
     }
-    try:
-        return TrainSettings.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"options: {explain(error)}") from None
+    return TrainSettings.checked(values)
+
+
+def _of_init(chosen: Mapping[str, object]) -> dict[str, object]:
+    """What follows from the run to begin from, where a person chose nothing else."""
+    path = Path(str(chosen["init"]))
+    record = Run.open(path).record.supernet
+    found = {"family": record.family, "width_mult": record.width_mult}
+    known = {name: value for name, value in found.items() if chosen[name] is None}
+    if chosen["learning_rate"] is None:
+        known["learning_rate"] = LEARNING_RATE
+    return {**known, "init": str(path)}
 
 
 def launch(
@@ -95,7 +107,8 @@ def launch(
     Raises:
         UserError: for wrong settings, data or files, or a folder that another run holds.
     """
-    get_recipe(settings.recipe)
+    if settings.architecture is None:
+        get_recipe(settings.recipe)
     try:
         with stop_signals() as should_stop, connected(processes):
             if not processes.is_same(str(folder.absolute())):
@@ -129,11 +142,13 @@ def launch(
 def _as_begun(settings: TrainSettings, folder: Path) -> TrainSettings:
     """With what was found out when the run in `folder`, if there is one, began."""
     found = TrainSettings.of_run(folder)
-    if found is None or settings.budget_hours is None:
+    if found is None:
         return settings
-    if found.budget_hours != settings.budget_hours:
-        return settings
-    known = {"epoch_scale": found.epoch_scale, "step_seconds": found.step_seconds}
+    known: dict[str, object] = {}
+    if settings.budget_hours is not None and found.budget_hours == settings.budget_hours:
+        known |= {"epoch_scale": found.epoch_scale, "step_seconds": found.step_seconds}
+    if settings.init is not None and found.init == settings.init:
+        known |= {"init_sha256": found.init_sha256, "init_head": found.init_head}
     return settings.model_copy(update=known)
 
 

@@ -20,6 +20,8 @@ from fofa.train.schedule import PhasePlan, TrainPlan
 LOG_NAME = "log.jsonl"
 TENSORBOARD_NAME = "tensorboard"
 LOG_EVERY_STEPS = 10
+CHOSEN = "chosen"
+"""The role of a subnet that is trained by its own name."""
 
 
 class DivergedError(Exception):
@@ -73,7 +75,8 @@ class RunLog:
 
 def losses_by_role(phase: Phase, losses: list[float]) -> dict[str, float]:
     """The sum of a step's losses, and that of each role, by the names that the log uses."""
-    roles = {f"loss_{which}": loss for which, loss in zip(phase.anchors, losses, strict=False)}
+    names = [which if isinstance(which, str) else CHOSEN for which in phase.anchors]
+    roles = {f"loss_{name}": loss for name, loss in zip(names, losses, strict=False)}
     drawn = losses[len(phase.anchors) :]
     if drawn:
         roles["loss_random"] = sum(drawn) / len(drawn)

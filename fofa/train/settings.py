@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from fofa.errors import UserError
 from fofa.families import WithFamily
-from fofa.files import FileModel
+from fofa.files import FileModel, explain
 
 SETTINGS_NAME = "settings.json"
 RATE_IMAGES = 256
 """Learning rates that a person gives are for a step of this many images (linear scaling rule)."""
 
 Precision = Literal["fp32", "bf16"]
+InitHead = Literal["kept", "new"]
 
 
 class TrainSettings(WithFamily, FileModel):
@@ -27,6 +29,8 @@ class TrainSettings(WithFamily, FileModel):
 
     Of a run with `budget_hours` (of cores or GPUs), `epoch_scale` and `step_seconds` (what a step
     of each phase and resolution costs) were found on the machine where it began.
+    `init` is the run whose weights, of checksum `init_sha256`, it began from, with its head or a
+    new one; `architecture` the only network that is trained, of a fine-tuning.
     """
 
     SCHEMA: ClassVar[str] = "fofa.training"
@@ -45,6 +49,10 @@ class TrainSettings(WithFamily, FileModel):
     budget_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     step_seconds: dict[str, float] | None = None
     learning_rate: float | None = Field(default=None, gt=0, le=100, allow_inf_nan=False)
+    init: str | None = None
+    init_sha256: str | None = None
+    init_head: InitHead | None = None
+    architecture: str | None = None
     zero_init_residual: bool = False
     seed: int = 0
     precision: Precision = "fp32"
@@ -53,6 +61,18 @@ class TrainSettings(WithFamily, FileModel):
     def global_batch(self) -> int:
         """Images of one step over all processes."""
         return self.batch_size * self.processes
+
+    @classmethod
+    def checked(cls, values: Mapping[str, object]) -> Self:
+        """Settings of values that a person chose.
+
+        Raises:
+            UserError: if one is wrong.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise UserError(f"options: {explain(error)}") from None
 
     @classmethod
     def of_run(cls, folder: Path) -> TrainSettings | None:
@@ -70,7 +90,7 @@ class TrainSettings(WithFamily, FileModel):
         Raises:
             UserError: naming the differences.
         """
-        skipped = {"schema_name", "step_seconds"}
+        skipped = {"schema_name", "step_seconds", "init_sha256", "init_head"}
         if found.budget_hours != self.budget_hours:
             skipped.add("epoch_scale")  # which follows from the budget
         differences = [

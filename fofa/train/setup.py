@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from fofa.data import DataSource, TrainOrder
 from fofa.distributed import Processes
 from fofa.recipes import Recipe, get_recipe
-from fofa.space import Subnet
+from fofa.space import Architecture, Subnet, parse_architecture
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.weights import fresh_supernet
-from fofa.train.learner import Learner
+from fofa.train.finetune import finetune_recipe, make_teacher
+from fofa.train.learner import Learner, on_device
+from fofa.train.pretrained import Pretrained, without_warmup
+from fofa.train.reporting import CHOSEN
 from fofa.train.schedule import IMAGES_PER_LEARNING_RATE, TrainPlan
 from fofa.train.settings import RATE_IMAGES, RunOptions, TrainSettings
 
@@ -29,6 +32,7 @@ class Setup:
     order: TrainOrder
     plan: TrainPlan
     config: SupernetConfig
+    pretrained: Pretrained | None = None
 
     @classmethod
     def of(
@@ -39,6 +43,14 @@ class Setup:
         recipe: Recipe | None = None,
     ) -> Setup:
         """By default with the recipe that the settings name."""
+        pretrained = None
+        if settings.init is not None:
+            pretrained = Pretrained.of(settings, data)
+            settings, data = pretrained.recorded(settings), pretrained.data(data)
+        if settings.architecture is not None and pretrained is not None:
+            pretrained.check_head()
+            subnet = _architecture(settings).subnet
+            recipe = finetune_recipe(pretrained.run.record.supernet, subnet)
         chosen = adapted(recipe or get_recipe(settings.recipe), settings)
         order = TrainOrder(
             num_images=data.num_train,
@@ -47,23 +59,29 @@ class Setup:
             rank=processes.rank,
             world_size=processes.world_size,
         )
+        config = chosen.supernet_config(
+            family=settings.family,
+            width_mult=settings.width_mult,
+            num_classes=len(data.class_names),
+        )
+        if pretrained is not None:
+            pretrained.check_fits(config, settings.recipe)
         return cls(
             settings=settings,
             recipe=chosen,
             data=data,
             order=order,
             plan=plan_of(chosen, settings, order),
-            config=chosen.supernet_config(
-                family=settings.family,
-                width_mult=settings.width_mult,
-                num_classes=len(data.class_names),
-            ),
+            config=config,
+            pretrained=pretrained,
         )
 
     @property
     def watched(self) -> dict[str, Subnet]:
         """The subnets that are validated while training goes on, by their roles."""
         family = self.config.family
+        if self.settings.architecture is not None:
+            return {CHOSEN: _architecture(self.settings).subnet}
         return {"largest": self.recipe.largest(family), "smallest": self.recipe.smallest(family)}
 
     def with_epoch_scale(self, epoch_scale: float) -> Setup:
@@ -75,16 +93,31 @@ class Setup:
     def learner(self, processes: Processes, options: RunOptions) -> Learner:
         """A supernet at its beginning, the same in every process."""
         settings = self.settings
-        supernet = fresh_supernet(
-            self.config, settings.seed, zero_init_residual=settings.zero_init_residual
-        )
+        if self.pretrained is not None:
+            alone = settings.architecture is not None
+            supernet = self.pretrained.supernet(self.config, settings.seed, is_sorted=alone)
+        else:
+            supernet = fresh_supernet(
+                self.config, settings.seed, zero_init_residual=settings.zero_init_residual
+            )
+        teacher = None
+        if self.recipe.begins_with_teacher:
+            placed = on_device(supernet, processes.device)
+            teacher = make_teacher(placed, self.data, settings.resolutions[0])
         return Learner.of(
             self.recipe,
             supernet,
             processes,
+            teacher=teacher,
             precision=settings.precision,
             one_at_a_time=options.one_at_a_time,
         )
+
+
+def _architecture(settings: TrainSettings) -> Architecture:
+    """The network that is trained alone."""
+    assert settings.architecture is not None
+    return parse_architecture(settings.architecture, settings.family)
 
 
 def plan_of(recipe: Recipe, settings: TrainSettings, order: TrainOrder) -> TrainPlan:
@@ -101,10 +134,12 @@ def plan_of(recipe: Recipe, settings: TrainSettings, order: TrainOrder) -> Train
 
 
 def adapted(recipe: Recipe, settings: TrainSettings) -> Recipe:
-    """The recipe with the learning rate that the settings ask for.
+    """The recipe with the learning rate that the settings ask for, and what a good start needs.
 
-    It is the highest one's; the phases' rates keep their proportions.
+    The rate is the highest one's; the phases' rates keep their proportions.
     """
+    if settings.init_head == "kept":
+        recipe = without_warmup(recipe)
     if settings.learning_rate is None:
         return recipe
     highest = max(phase.learning_rate for phase in recipe.phases)

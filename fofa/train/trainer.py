@@ -262,6 +262,7 @@ class Trainer:
             status=status,
             step=self._step,
             proxy=self._proxy,
+            finetuned=settings.architecture,
         )
 
     def _reporter(self) -> Reporter:

@@ -24,6 +24,7 @@ MODULES = {
     "fofa-search": "fofa.commands.search",
     "fofa-export": "fofa.commands.export",
     "fofa-import": "fofa.commands.import_checkpoint",
+    "fofa-finetune": "fofa.commands.finetune",
     "fofa-predictor": "fofa.commands.predictor",
     "fofa-profile": "profilers.commands.profile",
     "fofa-bench": "bench.commands.bench",

@@ -9,9 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from waiting import PATIENCE_SECONDS
 
+from fofa.commands.train import train
+
 Command = Callable[..., list[str]]
+Start = Callable[..., tuple[int, str]]
 Runner = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -61,3 +65,30 @@ def run() -> Runner:
         )
 
     return wait
+
+
+@pytest.fixture
+def start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Start:
+    """The program `fofa-train` with a tiny run's options; gives its exit code and what it said."""
+    monkeypatch.setenv("COLUMNS", "200")
+    tiny: dict[str, object] = {
+        "recipe": "fofa-n3",
+        "preset": "shapes",
+        "out": tmp_path / "run",
+        "width_mult": 0.25,
+        "resolutions": "16,24",
+        "batch_size": 8,
+        "train_fraction": 0.02,
+        "epoch_scale": 0.001,
+        "device": "cpu",
+        "tensorboard": False,
+    }
+
+    def go(**changes: object) -> tuple[int, str]:
+        with pytest.raises(typer.Exit) as caught:
+            train(**(tiny | changes))  # type: ignore[arg-type]
+        return caught.value.exit_code, capsys.readouterr().err
+
+    return go

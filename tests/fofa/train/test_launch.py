@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import typer
 from PIL import Image
 
-from fofa.commands.train import train
 from fofa.data import open_data
 from fofa.errors import UserError
 from fofa.presets import PRESETS
@@ -20,33 +18,6 @@ from fofa.runs import Run
 from fofa.train import learner
 
 Start = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def start(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Start:
-    """The program `fofa-train` with a tiny run's options; gives its exit code and what it said."""
-    monkeypatch.setenv("COLUMNS", "200")
-    tiny: dict[str, object] = {
-        "recipe": "fofa-n3",
-        "preset": "shapes",
-        "out": tmp_path / "run",
-        "width_mult": 0.25,
-        "resolutions": "16,24",
-        "batch_size": 8,
-        "train_fraction": 0.02,
-        "epoch_scale": 0.001,
-        "device": "cpu",
-        "tensorboard": False,
-    }
-
-    def go(**changes: object) -> tuple[int, str]:
-        with pytest.raises(typer.Exit) as caught:
-            train(**(tiny | changes))  # type: ignore[arg-type]
-        return caught.value.exit_code, capsys.readouterr().err
-
-    return go
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
