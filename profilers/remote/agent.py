@@ -220,7 +220,7 @@ class Samples:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise AgentError(f"{self.path}: another agent measures into it") from None
+                raise BusyError(f"{self.path}: another agent measures into it") from None
 
 
 def main() -> int:

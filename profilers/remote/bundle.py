@@ -62,10 +62,12 @@ class Bundle:
 
     Attributes:
         id: says which bundle samples belong to: a digest of what is measured and how.
+        request: as it travels.
         files: by their names.
     """
 
     id: str
+    request: RequestRecord
     workload: Workload
     settings: MeasureSettings
     files: dict[str, bytes]
@@ -127,12 +129,12 @@ def make_bundle(
     """The bundle that measures `request`, or, in a further session, the given networks for it."""
     settings = settings or request.settings
     workload = workload or plan_workload(request.space, request.config, request.settings)
-    items = items_of(workload)
+    items, record = items_of(workload), RequestRecord.of(request, options)
     graphs = _Graphs(options.batch_size, options.dtype)
     numbers = [graphs.add(item.blocks) for item in items]
     plan: dict[str, Any] = {
         "schema": "fofa.bundle/1",
-        "request": RequestRecord.of(request, options).model_dump(mode="json"),
+        "request": record.model_dump(mode="json"),
         "digest": items_digest(workload),
         "settings": asdict(settings),
         "dtype": options.dtype,
@@ -149,6 +151,7 @@ def make_bundle(
     name = plan["id"] = hashlib.sha256(b"".join(content)).hexdigest()
     return Bundle(
         id=name,
+        request=record,
         workload=workload,
         settings=settings,
         files={

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fofa.errors import UserError
+from fofa.files import write_bytes
 from fofa.progress import Progress
 from profilers.remote.bundle import Bundle
 from profilers.remote.request import RemoteOptions
@@ -50,6 +51,8 @@ class Errand:
 
     Attributes:
         out: the table it is for; an errand for another table has a folder of its own over there.
+        kept: where finished samples are put before the machine is left: what is here is not
+            measured again.
         pause: waits for some seconds.
     """
 
@@ -57,6 +60,7 @@ class Errand:
     bundle: Bundle
     options: RemoteOptions
     out: Path
+    kept: Path
     progress: Progress
     warn: Callable[[str], None] = lambda message: None
     pause: Callable[[float], None] = time.sleep
@@ -65,9 +69,10 @@ class Errand:
     _offset: int = 0
     _starts: int = 0
     _stage: str = ""
+    _lines: bytearray = field(default_factory=bytearray)
 
     def __post_init__(self) -> None:
-        self._reader = SampleReader(f"samples over {self.transport.name}", self.bundle)
+        self._reader = self._new_reader()
 
     @property
     def folder(self) -> str:
@@ -84,12 +89,17 @@ class Errand:
                 not what an agent writes.
         """
         reached = False
+        if fresh:
+            self.kept.unlink(missing_ok=True)
+        elif found := self._kept_run():
+            return found
         try:
             if fresh:
                 self._until_done(self._clean, reached=False)
             reached = self._until_done(self._look, reached=fresh)
             self._until_done(self._step, reached=True)
             run = self._reader.finish()
+            write_bytes(self.kept, bytes(self._lines))
         except LinkLostError:
             raise
         except UserError:
@@ -125,6 +135,18 @@ class Errand:
                     ) from None
             self.pause(pause)
             pause = min(PAUSE_GROWTH * pause, LONGEST_PAUSE)
+
+    def _new_reader(self) -> SampleReader:
+        return SampleReader(f"samples over {self.transport.name}", self.bundle)
+
+    def _kept_run(self) -> RemoteRun | None:
+        """The run whose samples an earlier command brought here; None if they are of another."""
+        reader = self._new_reader()
+        try:
+            reader.feed(self.kept.read_bytes())
+            return reader.finish()
+        except (OSError, UserError):
+            return None
 
     def _look(self) -> bool:
         self._ask("true")
@@ -163,12 +185,14 @@ class Errand:
             end = len(samples)  # which the reader refuses
         before = len(self._reader.rounds)
         self._reader.feed(samples[:end])
+        self._lines += samples[:end]
         self._offset += end
         if len(self._reader.rounds) > before:
             self._starts = 0
 
     def _put(self) -> None:
-        self._offset, self._reader = 0, SampleReader(self._reader.source, self.bundle)
+        self._offset, self._reader = 0, self._new_reader()
+        self._lines.clear()
         self._must(
             f"umask 077; rm -rf {self.folder}; mkdir -m 700 {self.folder}",
             "no folder can be made there",

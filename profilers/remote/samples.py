@@ -281,6 +281,8 @@ class SampleReader:
     def _begin(self, header: Header) -> None:
         if self.bundle is not None and header.bundle != self.bundle.id:
             raise ValueError("these are the samples of another bundle")
+        if self.bundle is not None and header.request != self.bundle.request:
+            raise ValueError("these samples are of another request than was sent")
         if self.bundle is None:
             request = header.request.request()
             settings = request.settings

@@ -55,6 +55,7 @@ from profilers.remote.transport import LinkError, Transport, readable
 
 Kind = TypeVar("Kind", bound=BaseModel)
 ANSWER_SECONDS = 600.0
+CLOSING_SECONDS = 2.0
 MAX_ANSWER_BYTES = 1_000_000
 
 
@@ -186,7 +187,7 @@ class RemoteSession(Session):
                 if process.stdin is not None:
                     process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
+                process.wait(CLOSING_SECONDS)
             process.kill()
             process.wait()
             if process.stdout is not None:

@@ -46,30 +46,41 @@ def measure_elsewhere(
         UserError: if the machine is not reached, cannot measure, or sends what is no measurement.
     """
     settings = request.settings
+    kept = [
+        out.with_name(f"{out.name}.{number}.samples.jsonl") for number in range(settings.sessions)
+    ]
 
-    def send(bundle: Bundle) -> RemoteRun:
+    def send(number: int, bundle: Bundle) -> RemoteRun:
         return Errand(
             transport=transport,
             bundle=bundle,
             options=options,
             out=out,
+            kept=kept[number],
             progress=instruments.progress,
             warn=instruments.warn,
         ).run(fresh=fresh)
 
     first_settings = settings.first_session if settings.sessions > 1 else settings
-    run, others = send(make_bundle(request, options, settings=first_settings)), []
+    run, others = send(0, make_bundle(request, options, settings=first_settings)), []
     if fault := request.device.mismatch(ran_on(run.environment())):
+        if require_match:
+            raise UserError(f"{fault}; --require-match stops here")
         instruments.warn(f"{fault}; the table will say so")
-    lut = table_of(request, run)
-    for number in range(1, settings.sessions):
-        later = settings.other_session(number)
-        networks = plan_other_session(lut, request.config, later, run.workload)
-        time.sleep(settings.gap_seconds)
-        others.append(send(make_bundle(request, options, networks, later)))
-    return write_table(
-        request, run, out, others, carried_by=transport.name, require_match=require_match
-    )
+    try:
+        lut = table_of(request, run)
+        for number in range(1, settings.sessions):
+            later = settings.other_session(number)
+            networks = plan_other_session(lut, request.config, later, run.workload)
+            time.sleep(settings.gap_seconds)
+            others.append(send(number, make_bundle(request, options, networks, later)))
+        lut = write_table(request, run, out, others, carried_by=transport.name)
+    except ImpossibleTableError:
+        kept[0].unlink(missing_ok=True)
+        raise
+    for path in kept:
+        path.unlink(missing_ok=True)
+    return lut
 
 
 def timed_session(run: RemoteRun) -> TimedSession:

@@ -88,8 +88,9 @@ class Transport(ABC):
         whole = f"printf 'begin-{word}\\n'; ( {script}\n); printf '\\nend-{word}:%s\\n' \"$?\""
         output, complaint = call(self.command(whole), stdin, timeout)
         _, found, rest = output.partition(begin)
-        answer, ended, status = rest.rpartition(end)
-        if not found or not ended or not status.strip().isdigit():
+        answer, ended, after = rest.rpartition(end)
+        status, whole_line, _ = after.partition(b"\n")
+        if not found or not ended or not whole_line or not status.isdigit():
             raise LinkError(_last_line(complaint) or "no answer")
         return Answer(int(status), answer)
 

@@ -1,7 +1,9 @@
+import subprocess
 import zipfile
 
 import pytest
 import remote_machines
+from waiting import PATIENCE_SECONDS
 
 from profilers.remote.bundle import make_bundle
 from profilers.remote.request import RemoteOptions
@@ -34,3 +36,20 @@ def unpack():
         return folder
 
     return into
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, bundle, bare_python):
+    """The samples of `bundle`, measured once."""
+    folder = tmp_path_factory.mktemp("finished")
+    zipped = folder / "bundle.zip"
+    bundle.write(zipped)
+    zipfile.ZipFile(zipped).extractall(folder)
+    subprocess.run(
+        [bare_python, "agent.py"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    return folder / "samples.jsonl"
