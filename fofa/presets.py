@@ -5,7 +5,7 @@ Everything in a preset can be changed by an option of `fofa-train`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fofa.accuracy import ProxyRecord
@@ -24,7 +24,8 @@ class Preset:
         data: the spec to use when none is given; None where a folder has to be named.
         data_sets: kinds of data that the preset is meant for.
         batch_size: images of one process and step.
-        epoch_scale: factor on every phase's epochs.
+        epoch_scale: factor on every phase's epochs, where no budget is set.
+        budget_hours: of cores or GPUs, that training may cost.
         train_fraction: share of the training images.
         crop: augmentation of data kept in memory (`fofa.data.augmentation`).
         zero_init_residual: start residual blocks as identities (`fofa.supernet.weights`).
@@ -39,6 +40,7 @@ class Preset:
     width_mult: float = 1.0
     batch_size: int
     epoch_scale: float = 1.0
+    budget_hours: float | None = None
     train_fraction: float = 1.0
     crop: Crop = "pad"
     zero_init_residual: bool = False
@@ -89,7 +91,64 @@ SHAPES = Preset(
     zero_init_residual=True,
 )
 
-PRESETS = {preset.name: preset for preset in (IMAGENET, CIFAR10, CIFAR10_SMALL, SHAPES)}
+FOLDER = Preset(
+    name="folder",
+    summary="images of one's own: sizes, batch and time by how many there are and the hardware",
+    data=None,
+    data_sets=("folder", "imagenet", "wds"),
+    resolutions=(96, 128, 160),
+    batch_size=32,
+    crop="resized",
+    zero_init_residual=True,
+)
+
+PRESETS = {preset.name: preset for preset in (IMAGENET, CIFAR10, CIFAR10_SMALL, SHAPES, FOLDER)}
+
+SECONDS_PER_IMAGE = 0.5
+"""Core-seconds of training for each image, from pretrained weights: about six looks at each."""
+FROM_RANDOM = 4.0
+"""How much longer random weights take to become of any use."""
+GPU_SPEED = 20.0
+"""A GPU against a core, roughly, at the larger images that it is given."""
+SHORTEST_SECONDS, LONGEST_SECONDS = 120.0, 8 * 3600.0
+
+
+def folder_preset(num_images: int, *, on_gpu: bool, pretrained: bool) -> Preset:
+    """The preset `folder` for so many training images and this hardware."""
+    seconds = SECONDS_PER_IMAGE * num_images * (1 if pretrained else FROM_RANDOM)
+    seconds = min(max(seconds / (GPU_SPEED if on_gpu else 1), SHORTEST_SECONDS), LONGEST_SECONDS)
+    # At least ten steps an epoch, and what batch normalisation needs.
+    batch = 2 ** max(3, (num_images // 10).bit_length() - 1)
+    return replace(
+        FOLDER,
+        resolutions=DEFAULT_RESOLUTIONS if on_gpu else FOLDER.resolutions,
+        batch_size=max(min(batch, 128 if on_gpu else 32, num_images), 1),
+        budget_hours=round(seconds / 3600, 4),
+    )
+
+
+def choose_preset(name: str | None, data: str | None) -> Preset:
+    """The preset of this name, or without one that for the data.
+
+    Raises:
+        UserError: if there is none of the name, or several are for the data.
+    """
+    if name is not None:
+        return get_preset(name)
+    kind = SHAPES.name if data is None else data.partition(":")[0]
+    if kind in ("folder", "wds"):
+        return FOLDER
+    fitting = presets_for(kind)
+    if len(fitting) > 1 and kind in PRESETS and kind != CIFAR10.name:
+        return PRESETS[kind]
+    if len(fitting) > 1:
+        raise UserError(f"--data {data}: name a setting for it, --preset {' or '.join(fitting)}")
+    return PRESETS[fitting[0]] if fitting else SHAPES
+
+
+def presets_for(kind: str) -> list[str]:
+    """The names of the presets that are meant for a kind of data, such as `folder`."""
+    return [preset.name for preset in PRESETS.values() if kind in preset.data_sets]
 
 
 def get_preset(name: str) -> Preset:

@@ -34,11 +34,12 @@ def train(
     ],
     out: Annotated[Path, typer.Option(help="Run folder, made if need be.")],
     preset: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="imagenet, cifar10, cifar10-small or shapes: defaults of the options below."
+            help="imagenet, cifar10, cifar10-small, shapes or folder: defaults of the options "
+            "below. By default folder for a folder of one's own, else shapes."
         ),
-    ] = "shapes",
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -82,7 +83,7 @@ def train(
         float | None,
         typer.Option(
             help="The highest one for 256 images a step, such as 0.3; by default the recipe's, and "
-            "0.05 with --init."
+            "0.2 with --init."
         ),
     ] = None,
     train_fraction: Annotated[
@@ -139,10 +140,14 @@ def train(
 
     from fofa.data import with_val_share
     from fofa.distributed import find_place
-    from fofa.presets import get_preset
-    from fofa.train.launch import choose_settings, launch
+    from fofa.presets import choose_preset
+    from fofa.train.choices import choose_settings, fitted_preset
+    from fofa.train.launch import launch
 
-    setting, processes = get_preset(preset), find_place(device)
+    processes, spec = find_place(device), with_val_share(data, val_share)
+    setting = fitted_preset(
+        choose_preset(preset, spec), processes, spec, out, pretrained=init is not None
+    )
     if threads is not None:
         torch.set_num_threads(threads)
     settings = choose_settings(
@@ -152,7 +157,7 @@ def train(
             "recipe": recipe,
             "family": None if family is None else find_family(family),
             "init": init,
-            "data": with_val_share(data, val_share),
+            "data": spec,
             "epoch_scale": epoch_scale,
             "budget_hours": budget,
             "learning_rate": learning_rate,

@@ -1,16 +1,15 @@
-"""From what a person asked for to a trainer at work: defaults, refusals, the plan in words."""
+"""From checked settings to a trainer at work: refusals, the plan in words, the run folder."""
 
 from __future__ import annotations
 
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from fofa.accuracy import ProxyRecord
@@ -19,15 +18,14 @@ from fofa.data.augmentation import Augmentation
 from fofa.distributed import Processes, WorkerLostError, connected
 from fofa.errors import UserError
 from fofa.files import locked, remove_leftovers
-from fofa.presets import Preset
+from fofa.presets import FOLDER
 from fofa.progress import duration
 from fofa.recipes import get_recipe
-from fofa.runs import RECORD_NAME, Run, RunRecord
-from fofa.space import MOBILENETV3
+from fofa.runs import RECORD_NAME, RunRecord
 from fofa.train.budget import Budget, StoppedEarlyError, time_steps
 from fofa.train.checkpoint import CHECKPOINT_PATH
+from fofa.train.memory import check_memory
 from fofa.train.metrics import Clocks
-from fofa.train.pretrained import LEARNING_RATE
 from fofa.train.reporting import LOG_NAME, DivergedError
 from fofa.train.settings import SETTINGS_NAME, RunOptions, TrainSettings
 from fofa.train.setup import Setup
@@ -36,60 +34,6 @@ from fofa.train.trainer import Trainer
 
 RESTART_SECONDS = 30
 """After a restart by torchrun, data workers of a killed process hold its lock for some seconds."""
-
-
-def choose_settings(
-    preset: Preset, processes: Processes, chosen: Mapping[str, object]
-) -> TrainSettings:
-    """Settings by their names as a person chose them; the preset's where the value is None.
-
-    The precision `auto` is bf16 on a GPU that computes in it, else fp32.
-
-    Raises:
-        UserError: if one is wrong, or the data set is not one that the preset is for.
-    """
-    data = chosen["data"] or preset.data
-    if data is None:
-        raise UserError(
-            f"preset {preset.name} has no data of its own; name it, such as "
-            f"--data {preset.data_sets[0]}:DIR"
-        )
-    if str(data).partition(":")[0] not in preset.data_sets:
-        raise UserError(
-            f"preset {preset.name} is for {' or '.join(preset.data_sets)}, not for {data!r}"
-        )
-    if chosen["budget_hours"] is not None and chosen["epoch_scale"] is not None:
-        raise UserError("--budget and --epoch-scale exclude each other: both set the length")
-    precision = chosen["precision"]
-    if precision == "auto":
-        on_gpu = processes.device.type == "cuda"
-        precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported(False) else "fp32"
-    if chosen["init"] is not None:
-        chosen = {**chosen, **_of_init(chosen)}
-    values = {
-        name: getattr(preset, name, None) if value is None else value
-        for name, value in chosen.items()
-    }
-    values |= {
-        "preset": preset.name,
-        "data": data,
-        "precision": precision,
-        "processes": processes.world_size,
-        "zero_init_residual": preset.zero_init_residual,
-        "family": values["family"] or MOBILENETV3,
-    }
-    return TrainSettings.checked(values)
-
-
-def _of_init(chosen: Mapping[str, object]) -> dict[str, object]:
-    """What follows from the run to begin from, where a person chose nothing else."""
-    path = Path(str(chosen["init"]))
-    record = Run.open(path).record.supernet
-    found = {"family": record.family, "width_mult": record.width_mult}
-    known = {name: value for name, value in found.items() if chosen[name] is None}
-    if chosen["learning_rate"] is None:
-        known["learning_rate"] = LEARNING_RATE
-    return {**known, "init": str(path)}
 
 
 def launch(
@@ -116,6 +60,10 @@ def launch(
             begun = _as_begun(settings, folder)
             check_place(folder, begun)
             setup = Setup.of(begun, _open(options, begun, processes), processes)
+            if begun.preset == FOLDER.name:
+                single = options.one_at_a_time
+                memory = check_memory(setup, processes.device, one_at_a_time=single)
+                _say_first(setup, memory, processes, console)
             if begun.budget_hours is not None and begun.step_seconds is None:
                 setup = fit_to_budget(setup, options, processes, console, should_stop)
             claim = _claimed(folder, setup.settings, processes)
@@ -245,6 +193,28 @@ def _open(options: RunOptions, settings: TrainSettings, processes: Processes) ->
         processes.barrier()
         return source or opened(download=False)
     return opened(options.download)
+
+
+def _say_first(setup: Setup, memory: str, processes: Processes, console: Console) -> None:
+    """What the preset `folder` has chosen, before anything is computed."""
+    settings, unit = setup.settings, "GPU" if processes.device.type == "cuda" else "core"
+    if not processes.is_main:
+        return
+    time = "" if settings.budget_hours is None else f"{duration(3600 * settings.budget_hours)} of "
+    length = (
+        f"{time}{unit} time" if time else f"{setup.recipe.epochs * settings.epoch_scale:g} epochs"
+    )
+    sizes = ", ".join(map(str, settings.resolutions))
+    console.print(
+        f"{setup.data.num_train} images of {len(setup.data.class_names)} classes, "
+        f"{setup.data.num_test} held out: {sizes} px, {settings.batch_size} images a step, "
+        f"{length}, {memory}"
+    )
+    if settings.init is None:
+        console.print(
+            "from random weights, which needs many images and much time; pretrained ones need "
+            "little of both: fofa-import efficientnet-lite0 --out RUN, then --init RUN"
+        )
 
 
 def _announce(trainer: Trainer, console: Console) -> None:

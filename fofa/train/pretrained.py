@@ -16,10 +16,10 @@ from fofa.supernet.model import Supernet
 from fofa.supernet.weights import fresh_supernet
 from fofa.train.settings import InitHead, TrainSettings
 
-LEARNING_RATE = 0.05
-"""For 256 images: about a sixth of the rate from random weights, whose features it would undo."""
-
-
+LEARNING_RATE = 0.2
+"""For 256 images: less than the 0.325 from random weights. Of EfficientNet-Lite0 on 1,200 images of
+CIFAR-10 at 64 px, after 90 steps: at 0.05 the largest had 36% and the smallest 25% of 500 held-out
+images right, at 0.2 56% and 41%."""
 RISE_SHARE = 0.1
 """Of the first phase, over which the learning rate rises where no warm-up phase did that."""
 CLASSIFIER = "head.classifier."

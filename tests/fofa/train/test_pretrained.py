@@ -119,7 +119,7 @@ def test_it_is_recorded_and_resumed(start: Start, begun: Run, tmp_path: Path) ->
     settings = TrainSettings.read(folder / "settings.json")
     assert (settings.init, settings.init_head) == (str(begun.folder), "kept")
     assert settings.width_mult == 0.25
-    assert settings.learning_rate == 0.05
+    assert settings.learning_rate == 0.2
     assert len(settings.init_sha256 or "") == 64
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert {line["phase"] for line in log} == {"distillation"}
