@@ -186,3 +186,10 @@ def test_how_large_the_packages_are() -> None:
     for package in PACKAGES:
         found = modules_of(package)
         print(f"{package}: {len(found)} modules, {sum(map(lines_of, found.values()))} lines")
+
+
+def test_promises_name_tests_that_are_there() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z0-9_/]*test_[a-z0-9_]+\.py)`", text))
+    assert named
+    assert not [name for name in named if not (ROOT / "tests" / name).is_file()]
