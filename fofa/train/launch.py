@@ -285,7 +285,7 @@ def _claimed(folder: Path, settings: TrainSettings, processes: Processes) -> Ite
     Raises:
         UserError: if another process holds it, or it is not a place for this run.
     """
-    is_new = not folder.exists()
+    before = {path.name for path in folder.iterdir()} if folder.exists() else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -302,16 +302,20 @@ def _claimed(folder: Path, settings: TrainSettings, processes: Processes) -> Ite
             yield
         except UserError:
             if begins and not (folder / CHECKPOINT_PATH).exists():
-                _leave(folder, whole=is_new)
+                _leave(folder, before)
             raise
 
 
-def _leave(folder: Path, *, whole: bool) -> None:
-    """Take back what a run that saved nothing has written; the `whole` folder if it made that."""
-    for name in (SETTINGS_NAME, LOG_NAME):
-        (folder / name).unlink(missing_ok=True)
-    if whole:
+def _leave(folder: Path, before: set[str] | None) -> None:
+    """Take back what a run that saved nothing wrote; `before` are the names that were there.
+
+    None where the folder itself was not.
+    """
+    if before is None:
         shutil.rmtree(folder, ignore_errors=True)
+        return
+    for name in {SETTINGS_NAME, LOG_NAME} - before:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _in_place(

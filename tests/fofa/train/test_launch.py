@@ -58,7 +58,7 @@ def test_a_folder_of_classes_trains_and_is_split_alike_afterwards(
         given = options | {"data": f"folder:{tmp_path / 'photos'}", "val_share": 0.3} | wrong
         with pytest.raises(UserError):
             start(**given)
-        assert not (tmp_path / "run" / "settings.json").exists()
+        assert not (tmp_path / "run").exists()
     code, text = start(**options, data=f"folder:{tmp_path / 'photos'}", val_share=0.3)
     assert code == 0, text
     record = Run.open(tmp_path / "run").record
