@@ -226,8 +226,11 @@ def profile(
                 "--lut goes with --network, or with --compare and nothing else; --architecture "
                 "goes with --network"
             )
-        if samples is not None and (bundle or device):
+        said = (bundle, device, plugin, resolutions, batch_size, dtype, threads, source, option)
+        if samples is not None and any(said):
             raise UserError("--import takes --out only: the samples say what they are of")
+        if bundle is not None and (out is not None or older is not None):
+            raise UserError("--bundle measures nothing: leave out --out and --compare")
         target = out or bundle
         if target is None or (device is None and samples is None):
             raise UserError("give --device and --out, or --list, or --network")

@@ -19,14 +19,6 @@ def bundle():
     return make_bundle(remote_machines.request(), RemoteOptions())
 
 
-@pytest.fixture(scope="session")
-def sshd(tmp_path_factory):
-    server = remote_machines.start_sshd(tmp_path_factory.mktemp("sshd"))
-    yield server
-    server.process.terminate()
-    server.process.wait()
-
-
 @pytest.fixture
 def unpack():
     def into(folder, made):
