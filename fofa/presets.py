@@ -105,7 +105,8 @@ FOLDER = Preset(
 PRESETS = {preset.name: preset for preset in (IMAGENET, CIFAR10, CIFAR10_SMALL, SHAPES, FOLDER)}
 
 SECONDS_PER_IMAGE = 0.5
-"""Core-seconds of training for each image, from pretrained weights: about six looks at each."""
+"""Core-seconds of training for each image, from pretrained weights: from two looks at each, on two
+cores that others keep busy, to about six."""
 FROM_RANDOM = 4.0
 """How much longer random weights take to become of any use."""
 GPU_SPEED = 20.0

@@ -133,8 +133,8 @@ def time_steps(
 ) -> dict[str, float]:
     """Seconds that a step of each kind costs, over all processes; `learner` is worn out by it.
 
-    One step of each kind to warm up, then up to three rounds over all kinds, fewer where they would
-    take more than a small share of the budget.
+    One step of each phase to warm up, then up to three rounds over all kinds, fewer where they
+    would take more than a small share of the budget.
 
     Raises:
         StoppedEarlyError: when `should_stop` says so.
@@ -143,11 +143,11 @@ def time_steps(
     if any(phase.phase.loss == "teacher" for phase in plan.phases) and learner.teacher is None:
         learner.take_teacher()
     found: dict[str, list[float]] = {kind(phase, r): [] for phase, r in kinds}
-    steps = range(len(kinds) * (1 + TIMED_ROUNDS))
-    batches = data.train_batches(order, steps, lambda step: kinds[step % len(kinds)][1])
+    warming = kinds[:: len(plan.resolutions)]
+    planned = warming + TIMED_ROUNDS * kinds
+    batches = data.train_batches(order, range(len(planned)), lambda step: planned[step][1])
     skipped, began, before = data.num_skipped, clock(), clock()
-    for step in steps:
-        phase, resolution = kinds[step % len(kinds)]
+    for step, (phase, resolution) in enumerate(planned):
         images, labels = next(batches)
         check_enough(images, step, plan.family)
         learner.train_step(
@@ -159,13 +159,13 @@ def time_steps(
             mix(plan.seed, "timing", step),
         )
         now = clock()
-        if step >= len(kinds):
+        if step >= len(warming):
             found[kind(phase, resolution)].append(now - before)
         before = now
         if processes.any_of(should_stop())[0]:
             raise StoppedEarlyError
         enough = now - began > TIMING_SHARE * budget_seconds / processes.world_size
-        if step >= 2 * len(kinds) - 1 and processes.agree(enough):
+        if step >= len(warming) + len(kinds) - 1 and processes.agree(enough):
             break
     data.num_skipped = skipped
     mean = {name: statistics.mean(values) for name, values in found.items()}
