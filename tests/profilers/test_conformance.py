@@ -65,6 +65,20 @@ def test_a_sound_plugin_passes():
     assert check_plugin(SimulatedPlugin(), simulated=True).available
 
 
+def test_a_sound_plugin_of_another_machine_passes():
+    assert check_plugin(elsewhere(MACHINE, lambda: QUIET), simulated=True).available
+
+
+def test_a_visit_runs_unrecorded_then_recorded():
+    runs = iter(range(1, 100))
+
+    class Counting(ConstantRunner):
+        def run(self):
+            return float(next(runs))
+
+    assert Counting().visit(2, 3) == [3.0, 4.0, 5.0]
+
+
 def test_one_that_cannot_run_here_is_checked_as_far_as_that_goes():
     class Absent(SimulatedPlugin):
         def availability(self):
@@ -89,7 +103,45 @@ def lowering_to(latency_ms):
 
 
 COUNTER = itertools.count(1)
+
+
+class BareRunner:
+    """As plugins were before runners had visits."""
+
+    def run(self):
+        return 0.5
+
+    def close(self):
+        pass
+
+
+class ForgetfulRunner(ConstantRunner):
+    def visit(self, warmup, samples):
+        return [0.5] * (samples - 1)
+
+
+MACHINE = {"cpu": {}, "system": {}, "versions": {}, "state": {}}
+QUIET = dict.fromkeys(("other_cpu_percent", "steal_percent", "machine_cpu_percent"), 0.0)
+
+
+def elsewhere(machine, meter):
+    return session_with(machine=lambda self: machine, meter=lambda self: meter)
+
+
 FAULTS = {
+    "a runner without visits": (
+        session_with(lower=lambda self, blocks: BareRunner()),
+        r"a runner has visit\(\); derive it from",
+    ),
+    "a visit that is too short": (
+        session_with(lower=lambda self, blocks: ForgetfulRunner()),
+        "returns three latencies",
+    ),
+    "another machine without a meter": (elsewhere(MACHINE, None), "are both of another machine"),
+    "a meter of no machine": (elsewhere(None, lambda: QUIET), "are both of another machine"),
+    "a machine that says nothing": (elsewhere({}, lambda: QUIET), "machine.. has cpu, system"),
+    "a machine of no JSON": (elsewhere({"cpu": 1j}, lambda: QUIET), "machine.. is of plain JSON"),
+    "a meter of its own units": (elsewhere(MACHINE, lambda: {"load": 1}), "meter.. gives other"),
     "a name with a space": (plugin_with(name="My Device"), "name is of lower-case"),
     "no summary": (plugin_with(summary=" "), "summary is one line"),
     "a wrong method": (plugin_with(method="guessed"), "method is one of"),
