@@ -209,7 +209,10 @@ class Samples:
     def read(self) -> list[dict[str, Any]]:
         """The records so far."""
         try:
-            return [json.loads(line) for line in self.lines]
+            records = [json.loads(line) for line in self.lines]
+            if records and "plan" not in records[0]:
+                raise ValueError("no header")
+            return records
         except ValueError:
             raise AgentError(f"{self.path}: damaged; --fresh discards it") from None
 

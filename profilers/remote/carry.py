@@ -197,7 +197,9 @@ class Errand:
             f"umask 077; rm -rf {self.folder}; mkdir -m 700 {self.folder}",
             "no folder can be made there",
         )
-        self.transport.put(self.bundle.to_bytes(), f"{self.folder}/bundle.zip")
+        written = self.transport.put(self.bundle.to_bytes(), f"{self.folder}/bundle.zip")
+        if written.status != 0:
+            raise UserError("the bundle cannot be written there")
         self._must(
             unpack_script(self.folder, self.options.python),
             f"{self.options.python} cannot unpack the bundle there (--option python=PATH)",
@@ -222,7 +224,10 @@ class Errand:
     def _clean(self) -> bool:
         """Stop the agent, if it runs, and remove everything that was put there."""
         self._must(
-            f'if cd {self.folder} 2>/dev/null; then {IS_ALIVE}; alive && kill -9 "$pid"; cd /; fi\n'
+            f"{IS_ALIVE}\n"
+            f"if cd {self.folder} 2>/dev/null && [ -O . ]; then\n"
+            '  alive && kill -9 "$pid"; cd /\n'
+            "fi\n"
             f"rm -rf {self.folder}; [ ! -e {self.folder} ]",
             f"{self.folder} cannot be removed there",
         )

@@ -51,7 +51,7 @@ from profilers.remote.samples import (
     StateRecord,
     protocol_of,
 )
-from profilers.remote.transport import LinkError, Transport, readable
+from profilers.remote.transport import LinkError, Transport, end_group, readable
 
 Kind = TypeVar("Kind", bound=BaseModel)
 ANSWER_SECONDS = 600.0
@@ -188,8 +188,7 @@ class RemoteSession(Session):
                     process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(CLOSING_SECONDS)
-            process.kill()
-            process.wait()
+            end_group(process)
             if process.stdout is not None:
                 process.stdout.close()
         with contextlib.suppress(LinkError, UserError):
@@ -236,7 +235,8 @@ class RemoteSession(Session):
                 f"{readable(unpacked.output)}"
             )
         word = f"begin-{secrets.token_hex(8)}"
-        script = f"cd {folder} && echo {word} && exec {python} agent.py --serve"
+        # However the link ends: the agent's input ends with it, then the shell cleans up.
+        script = f"cd {folder} && echo {word} && {python} agent.py --serve; cd /; rm -rf {folder}"
         self._process = subprocess.Popen(
             self._transport.command(script),
             stdin=subprocess.PIPE,

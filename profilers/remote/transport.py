@@ -14,6 +14,7 @@ import secrets
 import selectors
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -228,9 +229,16 @@ def call(command: Sequence[str], stdin: IO[bytes] | None, timeout: float) -> tup
         except subprocess.TimeoutExpired:
             raise LinkError(f"no answer within {timeout:.0f} seconds") from None
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            end_group(process)
     return bytes(found["output"]), bytes(found["complaint"])
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process that was started in a session of its own, with all that it started there."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def readable(text: bytes, length: int = 300) -> str:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import onnx
+import psutil
 import pytest
 import remote_machines
 
@@ -91,10 +92,20 @@ def test_a_session_that_was_closed_says_so(plugin, options):
 def test_an_agent_that_is_killed_is_one_line(plugin, options):
     with plugin.open(options()) as session:
         runner = session.lower(BLOCKS)
-        session._process.kill()
-        session._process.wait()
+        for process in psutil.Process(session._process.pid).children(recursive=True):
+            process.kill()
         with pytest.raises(UserError, match=r"the link broke|the agent ended"):
             runner.run()
+
+
+def test_when_the_link_ends_the_machine_cleans_up_by_itself(tmp_path, options):
+    home = tmp_path / "home"
+    home.mkdir()
+    session = RemotePlugin(Local(home)).open(options())
+    assert len(list(home.iterdir())) == 1
+    session._process.stdin.close()  # as when this program is killed
+    session._process.wait()
+    assert list(home.iterdir()) == []
 
 
 ANSWERS = {
