@@ -12,8 +12,8 @@ import typer
 from torch import Tensor
 
 from fofa.distributed import choose_device, device_name
-from fofa.evaluate.batchnorm import Moments, calibrate, observe_batch
 from fofa.evaluate.evaluator import count_batch, count_correct
+from fofa.recalibration import Moments, calibrate, observe_batch
 from fofa.space import Architecture, Subnet, compound_subnets, macs
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet

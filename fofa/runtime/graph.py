@@ -79,11 +79,8 @@ def build_model(
     for before, after in itertools.pairwise(blocks):
         if (before.out_channels, before.out_size) != (after.in_channels, after.in_size):
             raise ValueError(f"{after.key} cannot follow {before.key}: their shapes differ")
-    if weights is None:
-        source = _noise(seed)
-    else:
-        source = weights if callable(weights) else _given(weights)
-    graph = _Graph(chosen, source)
+    given = weights if callable(weights) or weights is None else _given(weights)
+    graph = _Graph(chosen, given or _noise(seed))
     value = INPUT_NAME
     for index, block in enumerate(blocks):
         graph.block = index

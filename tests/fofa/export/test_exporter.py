@@ -9,9 +9,9 @@ import torch
 from rounding import is_clear, rounding_bound
 
 from fofa.errors import UserError
-from fofa.recalibration import keep_statistics
 from fofa.export.exporter import ExportRequest, export_network
 from fofa.export.onnx_file import noise_images, session_logits
+from fofa.recalibration import keep_statistics
 from fofa.runtime.tensorrt import MODULES
 from fofa.space import macs, params, parse_architecture
 

@@ -280,14 +280,14 @@ class TestOtherProcesses:
 
         return open_as
 
-    @pytest.mark.parametrize("own", [4_100_000, os.getpid(), None])
+    @pytest.mark.parametrize("own", [4_100_000, pytest.param(os.getpid(), id="own"), None])
     def test_ones_own_number_is_not_foreign_whatever_it_is(self, opened, driver, own):
         device = opened(own)
         assert device.state()["gpu"]["foreign_processes"] == 0
         driver.processes.append(999_999)
         assert device.state()["gpu"]["foreign_processes"] == 1
 
-    @pytest.mark.parametrize("own", [4_100_000, os.getpid()])
+    @pytest.mark.parametrize("own", [4_100_000, pytest.param(os.getpid(), id="own")])
     def test_who_was_there_before_counts(self, opened, driver, own):
         device = opened(own, others=(17, 18))
         assert device.state()["gpu"]["foreign_processes"] == 2
