@@ -111,9 +111,10 @@ class Moments:
     def observer(self, node: Node, images: int) -> Normalise:
         """Normalise with the statistics of a batch of `images` and add them to the node's sums."""
 
-        def observe(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
+        def observe(layer: nn.BatchNorm2d, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             at = self.layout.place(node, layer)
-            out, mean, variance = normalise_by_batch(layer, x)
+            mean, variance = batch_moments(x.to(weight.dtype))
+            out = F.batch_norm(x, mean, variance, weight, bias, eps=layer.eps)
             self.mean[at] += images * mean
             self.variance[at] += images * variance
             return out
@@ -146,9 +147,8 @@ class Statistics:
     def normaliser(self, node: Node) -> Normalise:
         """Normalise with the node's statistics."""
 
-        def apply(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
+        def apply(layer: nn.BatchNorm2d, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             at = self.layout.place(node, layer)
-            weight, bias = _affine(layer, x)
             return F.batch_norm(x, self.mean[at], self.variance[at], weight, bias, eps=layer.eps)
 
         return apply
@@ -160,10 +160,12 @@ class Statistics:
         """The number of each subnet with its logits [N, classes] for [N, 3, R, R] images."""
 
         def run(node: Node, x: Tensor) -> Tensor:
-            return supernet.run_step(node.step, x, self.normaliser(node))
+            normalise = self.normaliser(node)
+            return supernet.run_step(node.step, x, normalise, weights[node.number])
 
         x = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            weights = supernet.tree_weights(self.layout.tree)
             for leaf, features in walk(self.layout.tree.root, x, run):
                 yield leaf, supernet.head.classify(features)
 
@@ -193,10 +195,12 @@ def observe_batch(
     """Add the batch statistics of [N, 3, R, R] images, in every node, to `moments`."""
 
     def run(node: Node, x: Tensor) -> Tensor:
-        return supernet.run_step(node.step, x, moments.observer(node, len(images)))
+        observe = moments.observer(node, len(images))
+        return supernet.run_step(node.step, x, observe, weights[node.number])
 
     x = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+        weights = supernet.tree_weights(moments.layout.tree)
         for _ in walk(moments.layout.tree.root, x, run):
             pass
     moments.images += len(images)
@@ -280,13 +284,6 @@ def _norms(network: nn.Module) -> dict[str, nn.BatchNorm2d]:
     return {k: layer for k, layer in network.named_modules() if isinstance(layer, nn.BatchNorm2d)}
 
 
-def normalise_by_batch(layer: nn.BatchNorm2d, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """[N, C, H, W] normalised with its own statistics, and these: mean and biased variance [C]."""
-    mean, variance = batch_moments(x.to(layer.weight.dtype))
-    weight, bias = _affine(layer, x)
-    return F.batch_norm(x, mean, variance, weight, bias, eps=layer.eps), mean, variance
-
-
 def batch_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance [C] of each channel of [N, C, H, W].
 
@@ -299,8 +296,3 @@ def batch_moments(x: Tensor) -> tuple[Tensor, Tensor]:
         return mean, (rows - mean).square_().sum(0) / len(rows)
     variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
     return mean, variance
-
-
-def _affine(layer: nn.BatchNorm2d, x: Tensor) -> tuple[Tensor, Tensor]:
-    channels = x.shape[1]
-    return layer.weight[:channels], layer.bias[:channels]

@@ -1,45 +1,51 @@
 """Running part of a full-sized block: the first channels of its tensors, a smaller kernel.
 
-Slices are views, so gradients add up in the shared weights. How batch normalisation is done is the
-caller's choice (`Normalise`): training uses the shared statistics, evaluation those of a tree node.
+Slices are cut before (`Weights`), and gradients add up in the shared weights. How batch
+normalisation is done is the caller's choice (`Normalise`): training uses the shared statistics,
+evaluation those of a tree node.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fofa.supernet.depthwise import depthwise_conv
 from fofa.supernet.layers import (
     BN_MOMENTUM,
     Head,
     MBConv,
-    SqueezeExcite,
     Stem,
     TensorflowConv2d,
     pad_as_tensorflow,
 )
 
-Normalise = Callable[[nn.BatchNorm2d, Tensor], Tensor]
-"""Normalise [N, C, H, W] by a shared layer, of which the first C channels are meant."""
+Weights = Mapping[str, Tensor]
+"""The part of a block's parameters that a step uses, by their names in the block."""
+Normalise = Callable[[nn.BatchNorm2d, Tensor, Tensor, Tensor], Tensor]
+"""Normalise [N, C, H, W] by a shared layer, of which the first C channels are meant, with the
+weight [C] and bias [C] that are given."""
 
 
-def shared_norm(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """Batch normalisation with the first channels of the layer's own parameters and statistics.
+def shared_norm(layer: nn.BatchNorm2d, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Batch normalisation with the first channels of the layer's own statistics.
 
     In training mode the batch's statistics normalise and move the running ones.
     """
-    channels = x.shape[1]
     mean, variance = layer.running_mean, layer.running_var
+    if len(weight) < layer.num_features:
+        mean = None if mean is None else mean[: len(weight)]
+        variance = None if variance is None else variance[: len(weight)]
     return F.batch_norm(
         x,
-        None if mean is None else mean[:channels],
-        None if variance is None else variance[:channels],
-        layer.weight[:channels],
-        layer.bias[:channels],
+        mean,
+        variance,
+        weight,
+        bias,
         training=layer.training,
         momentum=BN_MOMENTUM,
         eps=layer.eps,
@@ -92,51 +98,52 @@ def depthwise(layer: nn.Conv2d, x: Tensor, weight: Tensor) -> Tensor:
         padded = pad_as_tensorflow(x, weight.shape[-1], stride)
         return F.conv2d(padded, weight, stride=stride, groups=len(weight))
     kernel = min(weight.shape[-1], 2 * max(x.shape[-2:]) - 1)
-    if kernel < weight.shape[-1]:
-        weight = centre(weight, kernel)
+    weight = centre(weight, kernel)
     if kernel == 1:
         return x * weight.reshape(1, -1, 1, 1)
-    return F.conv2d(x, weight, stride=stride, padding=kernel // 2, groups=len(weight))
+    return depthwise_conv(x, weight, stride)
 
 
-def run_stem(stem: Stem, x: Tensor, normalise: Normalise) -> Tensor:
+def run_stem(stem: Stem, x: Tensor, weights: Weights, normalise: Normalise) -> Tensor:
     """The stem, whole."""
-    return stem.activation(normalise(stem.bn, stem.conv(x)))
+    conv = stem.conv
+    if isinstance(conv, TensorflowConv2d):
+        x = pad_as_tensorflow(x, conv.kernel_size[0], conv.stride[0])
+    out = F.conv2d(x, weights["conv.weight"], stride=conv.stride, padding=conv.padding)
+    return stem.activation(normalise(stem.bn, out, weights["bn.weight"], weights["bn.bias"]))
 
 
-def run_head(head: Head, x: Tensor, normalise: Normalise) -> Tensor:
+def run_head(head: Head, x: Tensor, weights: Weights, normalise: Normalise) -> Tensor:
     """The head's features, whole: everything but dropout and the linear layer."""
-    out = head.activation(normalise(head.expand_bn, pointwise(x, head.expand.weight)))
-    out = global_mean(out)
-    return out if head.mix is None else head.activation(pointwise(out, head.mix.weight))
+    out = pointwise(x, weights["expand.weight"])
+    out = normalise(head.expand_bn, out, weights["expand_bn.weight"], weights["expand_bn.bias"])
+    out = global_mean(head.activation(out))
+    return out if head.mix is None else head.activation(pointwise(out, weights["mix.weight"]))
 
 
-def run_mbconv(
-    block: MBConv, x: Tensor, kernel: Tensor, squeeze_channels: int, normalise: Normalise
-) -> Tensor:
-    """A block with the depthwise weight [mid, 1, k, k] and the first `mid` channels of the rest."""
-    mid = len(kernel)
+def run_mbconv(block: MBConv, x: Tensor, weights: Weights, normalise: Normalise) -> Tensor:
+    """A block with as many middle channels, and as large a kernel, as its weights have."""
+
+    def norm(layer: nn.BatchNorm2d, name: str, out: Tensor) -> Tensor:
+        return normalise(layer, out, weights[f"{name}.weight"], weights[f"{name}.bias"])
+
     out = x
-    if block.expand is not None and block.expand_bn is not None:
-        out = pointwise(out, block.expand.weight[:mid])
-        out = block.activation(normalise(block.expand_bn, out))
-    out = depthwise(block.depthwise, out, kernel)
-    out = block.activation(normalise(block.depthwise_bn, out))
+    if block.expand_bn is not None:
+        out = pointwise(out, weights["expand.weight"])
+        out = block.activation(norm(block.expand_bn, "expand_bn", out))
+    out = depthwise(block.depthwise, out, weights["depthwise.weight"])
+    out = block.activation(norm(block.depthwise_bn, "depthwise_bn", out))
     if block.squeeze is not None:
-        out = _run_squeeze(block.squeeze, out, squeeze_channels)
-    out = normalise(block.project_bn, pointwise(out, block.project.weight[:, :mid]))
-    return x + out if block.residual else out
-
-
-def _run_squeeze(squeeze: SqueezeExcite, x: Tensor, inner: int) -> Tensor:
-    """Squeeze-excite with the first `inner` rows and as many columns as `x` has channels."""
-    channels = x.shape[1]
-    reduce, expand = squeeze.reduce, squeeze.expand
-    reduce_bias = None if reduce.bias is None else reduce.bias[:inner]
-    expand_bias = None if expand.bias is None else expand.bias[:channels]
-    hidden = pointwise(global_mean(x), reduce.weight[:inner, :channels], reduce_bias)
-    gate = pointwise(squeeze.relu(hidden), expand.weight[:channels, :inner], expand_bias)
-    return x * squeeze.gate(gate)
+        reduce, expand = "squeeze.reduce", "squeeze.expand"
+        hidden = pointwise(
+            global_mean(out), weights[f"{reduce}.weight"], weights.get(f"{reduce}.bias")
+        )
+        hidden = block.squeeze.relu(hidden)
+        gate = pointwise(hidden, weights[f"{expand}.weight"], weights.get(f"{expand}.bias"))
+        out = out * block.squeeze.gate(gate)
+    out = norm(block.project_bn, "project_bn", pointwise(out, weights["project.weight"]))
+    # In place: batch normalisation does not keep its output for the backward pass.
+    return out.add_(x) if block.residual else out
 
 
 class KernelTransform(nn.Module):
@@ -152,9 +159,15 @@ class KernelTransform(nn.Module):
         self.to3 = nn.Parameter(torch.eye(9))
 
     def forward(self, weight: Tensor, kernel: int) -> Tensor:
-        """[C, 1, K, K] -> [C, 1, kernel, kernel]."""
+        """[C, 1, K, K] -> [C, 1, kernel, kernel]; `weight` itself where that is its size."""
+        if kernel == weight.shape[-1]:
+            return weight
+        return self.of_centre(centre(weight, weight.shape[-1] - 2), kernel)
+
+    def of_centre(self, weight: Tensor, kernel: int) -> Tensor:
+        """[C, 1, S, S], the centre of a weight of size S + 2 -> [C, 1, kernel, kernel]."""
         for size, matrix in ((5, self.to5), (3, self.to3)):
-            if kernel <= size < weight.shape[-1]:
+            if kernel <= size <= weight.shape[-1]:
                 flat = centre(weight, size).flatten(1)
                 weight = F.linear(flat, matrix).unflatten(1, (1, size, size))
         return weight
@@ -162,12 +175,11 @@ class KernelTransform(nn.Module):
 
 def centre(weight: Tensor, kernel: int) -> Tensor:
     """The central [C, 1, kernel, kernel] of a [C, 1, K, K] weight, as a view."""
-    border = (weight.shape[-1] - kernel) // 2
-    return weight[..., border : border + kernel, border : border + kernel]
+    at = central(weight.shape[-1], kernel)
+    return weight if kernel == weight.shape[-1] else weight[..., at, at]
 
 
-def shrink(weight: Tensor, kernel: int, transform: KernelTransform | None) -> Tensor:
-    """The depthwise weight of size `kernel`; `weight` itself where that is its size already."""
-    if weight.shape[-1] == kernel:
-        return weight
-    return centre(weight, kernel) if transform is None else transform(weight, kernel)
+def central(size: int, kernel: int) -> slice:
+    """Where a smaller kernel lies in a larger one, along a side."""
+    border = (size - kernel) // 2
+    return slice(border, border + kernel)

@@ -22,14 +22,17 @@ from fofa.supernet.config import SupernetConfig
 from fofa.supernet.elastic import (
     KernelTransform,
     Normalise,
+    Weights,
+    central,
     run_head,
     run_mbconv,
     run_stem,
     shared_norm,
-    shrink,
 )
+from fofa.supernet.layers import Head, MBConv, Stem
 from fofa.supernet.network import Blocks, PlainNetwork
-from fofa.supernet.prefix_tree import Node, Step, path, prefix_tree, walk
+from fofa.supernet.prefix_tree import Node, PrefixTree, Step, path, prefix_tree, walk
+from fofa.supernet.slices import Cut, Part, cut_all, part_of
 
 
 class Supernet(Blocks):
@@ -69,28 +72,119 @@ class Supernet(Blocks):
         for subnet in subnets:
             self.check(subnet)
         tree = prefix_tree(subnets)
-        features = dict(walk(tree.root, images, self._run_node))
+        weights = self.tree_weights(tree)
+
+        def run(node: Node, x: Tensor) -> Tensor:
+            return self.run_step(node.step, x, weights=weights[node.number])
+
+        features = dict(walk(tree.root, images, run))
         logits = {s: self.head.classify(features[leaf]) for leaf, s in enumerate(tree.subnets)}
         return [logits[subnet] for subnet in subnets]
 
-    def run_step(self, step: Step, x: Tensor, normalise: Normalise = shared_norm) -> Tensor:
-        """One step of a path: [N, C, H, W] -> its output; a head's is [N, F, 1, 1] features."""
+    def run_step(
+        self,
+        step: Step,
+        x: Tensor,
+        normalise: Normalise = shared_norm,
+        weights: Weights | None = None,
+    ) -> Tensor:
+        """One step of a path: [N, C, H, W] -> its output; a head's is [N, F, 1, 1] features.
+
+        Args:
+            weights: what `tree_weights` made for the step; made anew if they are not given.
+        """
+        if weights is None:
+            weights = self.step_weights(step)
         match step.position:
             case "stem":
-                return run_stem(self.stem, x, normalise)
+                return run_stem(self.stem, x, weights, normalise)
             case "head":
-                return run_head(self.head, x, normalise)
-            case "first":
-                return run_mbconv(self.first, x, self.first.depthwise.weight, 0, normalise)
-        depthwise = self.depthwise_weight(step)
-        inner = self.network_config.squeeze_channels(depthwise.shape[0])
-        return run_mbconv(self.block(step.stage, step.index), x, depthwise, inner, normalise)
+                return run_head(self.head, x, weights, normalise)
+        return run_mbconv(cast(MBConv, self._block(step)), x, weights, normalise)
 
-    def depthwise_weight(self, step: Step) -> Tensor:
-        """The depthwise weight [mid, 1, k, k] of a stage step, made from the shared one."""
+    def tree_weights(self, tree: PrefixTree) -> list[Weights]:
+        """For each node of `tree`, by number, the part of the weights that it uses.
+
+        In autocast's number type where that is on, cast once for all nodes. Without gradients,
+        nodes of the same step have the same tensors.
+        """
+        steps = [node.step for node in tree.nodes()]
+        if torch.is_grad_enabled():
+            return self._cut(steps)
+        distinct = list(dict.fromkeys(steps))
+        made = dict(zip(distinct, self._cut(distinct), strict=True))
+        return [made[step] for step in steps]
+
+    def step_weights(self, step: Step) -> Weights:
+        """The part of the weights that `step` uses."""
+        return self._cut([step])[0]
+
+    def _cut(self, steps: Sequence[Step]) -> list[Weights]:
+        """The weights of each step, by their names in its block."""
+        places = {step: self._places(step) for step in dict.fromkeys(steps)}
+        wanted: dict[tuple[str, str], list[tuple[int, Part]]] = {}
+        tensors: dict[tuple[str, str], Tensor] = {}
+        for number, step in enumerate(steps):
+            for name, (parameter, part) in places[step].items():
+                tensors[step.key, name] = parameter
+                wanted.setdefault((step.key, name), []).append((number, part))
+        cuts = [
+            Cut(tensors[place], tuple(part for _, part in uses), casts="bn." not in place[1])
+            for place, uses in wanted.items()
+        ]
+        found: list[dict[str, Tensor]] = [{} for _ in steps]
+        for (place, uses), slices in zip(wanted.items(), cut_all(cuts, self._dtype()), strict=True):
+            for (number, _), tensor in zip(uses, slices, strict=True):
+                found[number][place[1]] = tensor
+        for step, weights in zip(steps, found, strict=True):
+            transform = self._transform(step)
+            if transform is not None:
+                kernel = weights["depthwise.weight"]
+                weights["depthwise.weight"] = transform.of_centre(kernel, step.kernel)
+        return list(found)
+
+    def _places(self, step: Step) -> dict[str, tuple[Tensor, Part]]:
+        """The shared parameters of a step's block by name, and what it uses of each.
+
+        Without the linear layer's, which are run whole and once for a subnet.
+        """
+        return {
+            name: (parameter, self._part(step, name, parameter))
+            for name, parameter in self._block(step).named_parameters()
+            if not name.startswith("classifier.")
+        }
+
+    def _part(self, step: Step, name: str, parameter: Tensor) -> Part:
+        """What a step uses of a parameter of its block: the first rows and columns, the centre."""
+        if step.position != "stage":
+            return ()
         block = self.block(step.stage, step.index)
-        mid = self.network_config.mid_channels(block.in_channels, step.expand)
-        return shrink(block.depthwise.weight[:mid], step.kernel, self._transform(step))
+        mid = slice(self.network_config.mid_channels(block.in_channels, step.expand))
+        inner = slice(self.network_config.squeeze_channels(mid.stop))
+        every = slice(None)
+        match name:
+            case "depthwise.weight":
+                size = parameter.shape[-1]
+                # A transform makes all smaller kernels from the next smaller centre.
+                smaller = step.kernel if self.transforms is None else size - 2
+                at = central(size, size if step.kernel == size else smaller)
+                return part_of(parameter, mid, every, at, at)
+            case "project.weight":
+                return part_of(parameter, every, mid)
+            case "squeeze.reduce.weight":
+                return part_of(parameter, inner, mid)
+            case "squeeze.expand.weight":
+                return part_of(parameter, mid, inner)
+            case "squeeze.reduce.bias":
+                return part_of(parameter, inner)
+            case "project_bn.weight" | "project_bn.bias":
+                return ()
+        return part_of(parameter, mid)
+
+    def _dtype(self) -> torch.dtype | None:
+        """What autocast computes in on the weights' device; None where it is off."""
+        device = self.head.classifier.weight.device.type
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
     @torch.no_grad()
     def extract(self, subnet: Subnet) -> PlainNetwork:
@@ -109,7 +203,7 @@ class Supernet(Blocks):
         network = network.to(dtype=weight.dtype).to_empty(device=weight.device)
         shared = self.state_dict()
         kernels = {
-            f"{step.key}.depthwise.weight": self.depthwise_weight(step)
+            f"{step.key}.depthwise.weight": self.step_weights(step)["depthwise.weight"]
             for step in path(subnet)
             if step.position == "stage"
         }
@@ -142,11 +236,16 @@ class Supernet(Blocks):
                         f"this supernet has {most} there"
                     )
 
-    def _run_node(self, node: Node, x: Tensor) -> Tensor:
-        return self.run_step(node.step, x)
+    def _block(self, step: Step) -> Stem | MBConv | Head:
+        if step.position == "stage":
+            return self.block(step.stage, step.index)
+        return cast("Stem | MBConv | Head", self.get_submodule(step.position))
 
     def _transform(self, step: Step) -> KernelTransform | None:
-        if self.transforms is None:
+        """What makes the kernel of a stage step; None where nothing is to be made."""
+        if self.transforms is None or step.position != "stage":
+            return None
+        if step.kernel == self.block(step.stage, step.index).depthwise.kernel_size[0]:
             return None
         stage = cast(nn.ModuleList, self.transforms[step.stage - 1])
         return cast(KernelTransform, stage[step.index])

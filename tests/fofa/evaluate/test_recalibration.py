@@ -109,9 +109,10 @@ def test_the_order_in_which_layers_run_does_not_matter(supernet: Supernet) -> No
         assert isinstance(layer, nn.BatchNorm2d)
         at = layout.places[node.number][f"stages.0.0.{name}"]
         x = numbers[at].view(1, -1, 1, 1)
+        weight, bias = layer.weight[: x.shape[1]], layer.bias[: x.shape[1]]
         # What is left of values that are the mean themselves is the layer's shift.
-        shift = layer.bias[: x.shape[1]].view_as(x)
-        torch.testing.assert_close(normalise(layer, x), shift, rtol=0, atol=1e-9, msg=name)
+        found = normalise(layer, x, weight, bias)
+        torch.testing.assert_close(found, bias.view_as(x), rtol=0, atol=1e-9, msg=name)
 
 
 def test_statistics_of_another_subnet_are_not_written(

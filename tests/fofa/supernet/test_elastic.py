@@ -2,7 +2,7 @@
 
 import torch
 
-from fofa.supernet.elastic import KernelTransform, centre, shrink
+from fofa.supernet.elastic import KernelTransform, centre
 
 WEIGHT = torch.arange(2 * 49, dtype=torch.float64).reshape(2, 1, 7, 7)
 
@@ -15,8 +15,9 @@ def test_the_centre_is_a_view_of_the_middle() -> None:
 def test_a_new_transform_is_the_centre() -> None:
     transform = KernelTransform().double()
     for kernel in (3, 5, 7):
-        assert torch.equal(shrink(WEIGHT, kernel, transform), centre(WEIGHT, kernel))
-        assert torch.equal(shrink(WEIGHT, kernel, None), centre(WEIGHT, kernel))
+        at = slice((7 - kernel) // 2, (7 + kernel) // 2)
+        assert torch.equal(transform(WEIGHT, kernel), WEIGHT[:, :, at, at])
+        assert torch.equal(centre(WEIGHT, kernel), WEIGHT[:, :, at, at])
 
 
 def test_the_3x3_kernel_comes_from_the_transformed_5x5_one() -> None:
@@ -28,9 +29,9 @@ def test_the_3x3_kernel_comes_from_the_transformed_5x5_one() -> None:
     for channel in range(2):
         five = transform.to5 @ WEIGHT[channel, 0, 1:6, 1:6].reshape(25)
         three = transform.to3 @ five.reshape(5, 5)[1:4, 1:4].reshape(9)
-        torch.testing.assert_close(shrink(WEIGHT, 5, transform)[channel].flatten(), five)
-        torch.testing.assert_close(shrink(WEIGHT, 3, transform)[channel].flatten(), three)
+        torch.testing.assert_close(transform(WEIGHT, 5)[channel].flatten(), five)
+        torch.testing.assert_close(transform(WEIGHT, 3)[channel].flatten(), three)
 
 
 def test_the_largest_kernel_is_the_weight_itself() -> None:
-    assert shrink(WEIGHT, 7, KernelTransform()) is WEIGHT
+    assert KernelTransform()(WEIGHT, 7) is WEIGHT
