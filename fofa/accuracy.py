@@ -62,7 +62,9 @@ class TrainingRecord(BaseModel):
     """How the weights came about. `gpu_hours` is 0 on a CPU, where `core_hours` counts.
 
     `budget_hours` is the budget that was asked for, in the same unit; what was spent are the hours.
-    `wall_hours` are those by the clock, with what came beside training (validation).
+    `wall_hours` are those by the clock, with what came beside training (validation). On a GPU,
+    `tf32` says whether float32 was computed as TF32, `cudnn_benchmark` whether cuDNN chose its
+    algorithms by trying them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,6 +80,8 @@ class TrainingRecord(BaseModel):
     epoch_scale: Positive | None = None
     train_images: int | None = None
     precision: str | None = None
+    tf32: bool | None = None
+    cudnn_benchmark: bool | None = None
 
 
 class EvaluationRecord(BaseModel):

@@ -127,6 +127,39 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda", number)
 
 
+def set_arithmetic(device: torch.device, *, reduced: bool) -> None:
+    """How this process's GPU computes; nothing on a CPU.
+
+    cuDNN tries its algorithms for each shape, of which a supernet has few dozen. TF32 (10 bits of
+    mantissa) stands in for float32 only where the person chose `reduced` precision: torch's own
+    default takes it for convolutions always.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = reduced
+        torch.backends.cuda.matmul.allow_tf32 = reduced
+
+
+def set_threads(threads: int | None, processes: Processes) -> int:
+    """Let torch compute with so many threads on a CPU; by default as many as cores are free.
+
+    A machine busy with other work loses more by threads that wait for each other than it gains: a
+    step took several times as long with two on two busy cores. What runs now is taken from the
+    load of the last minute. A number in OMP_NUM_THREADS is a choice, too.
+
+    Returns:
+        The number of threads.
+    """
+    if threads is None and processes.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        free = (cores or 1) - os.getloadavg()[0]
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        threads = max(1, min(torch.get_num_threads(), round(free / here)))
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()
+
+
 @functools.cache
 def device_name(device: torch.device) -> str:
     """The name of the GPU, or of the processor with the number of threads used.

@@ -27,6 +27,8 @@ from fofa.space import Architecture, Family, parse_architecture
 
 app = make_app("Measure the accuracy of every subnet of a run, or of named architectures.")
 SHOWN = 5
+CALIBRATION_BATCH, GPU_BATCH = 100, 512
+"""Recalibrated statistics depend on their batches, so those are the same on every device."""
 
 
 @app.command(epilog=EXIT_CODES)
@@ -57,7 +59,13 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only so many of the test images.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 100,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images in a batch; by default 100, and 512 where a GPU counts right answers.",
+        ),
+    ] = None,
     calibration_images: Annotated[
         int, typer.Option(min=1, help="Training images that recalibrate BatchNorm.")
     ] = 2000,
@@ -65,6 +73,14 @@ def evaluate(
         bool, typer.Option("--bf16", help="Compute in bfloat16; the table says so.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="Threads of each process on a CPU; by default as many as cores are free.",
+        ),
+    ] = None,
     one_at_a_time: Annotated[
         bool,
         typer.Option(
@@ -94,12 +110,21 @@ def evaluate(
     torchrun.
     """
     from fofa.data import open_data, with_val_share
-    from fofa.distributed import WorkerLostError, connected, find_place
+    from fofa.distributed import (
+        WorkerLostError,
+        connected,
+        find_place,
+        set_arithmetic,
+        set_threads,
+    )
     from fofa.evaluate.plan import Plan, plan_units
     from fofa.evaluate.table import TableRequest, make_table
-    from fofa.progress import Progress
+    from fofa.progress import Progress, duration
     from fofa.runs import Run
 
+    processes = find_place(device)
+    set_arithmetic(processes.device, reduced=bf16)
+    num_threads = set_threads(threads, processes)
     opened = Run.open(run)
     data_spec = with_val_share(data, val_share) or opened.record.data_spec
     wanted = architectures or opened.record.finetuned
@@ -116,7 +141,8 @@ def evaluate(
     )
     plan = Plan(
         units=plan_units(space, named, one_at_a_time=one_at_a_time),
-        batch_size=batch_size,
+        batch_size=batch_size or CALIBRATION_BATCH,
+        test_batch_size=batch_size or (GPU_BATCH if processes.device.type == "cuda" else None),
         calibration_images=calibration_images,
         limit=limit,
         bf16=bf16,
@@ -125,11 +151,18 @@ def evaluate(
     if outcomes:
         check_replaceable(outcomes_path(out))
     console = stderr_console()
-    processes = find_place(device)
 
     def warn(message: str) -> None:
         if processes.is_main:
             console.print(f"warning: {message}")
+
+    def announce(seconds: float) -> None:
+        on = f"with {num_threads} thread{'s' if num_threads > 1 else ''}"
+        place = on if processes.device.type == "cpu" else f"on {processes.device}"
+        console.print(
+            f"{len(plan.architectures)} architectures: about {duration(seconds)} {place}, where "
+            "nothing else runs"
+        )
 
     strange = {unit.resolution for unit in plan.units} - set(opened.record.resolutions)
     if strange:
@@ -148,7 +181,7 @@ def evaluate(
             connected(processes),
             Progress(console if processes.is_main else None) as progress,
         ):
-            table = make_table(request, processes, progress, warn)
+            table = make_table(request, processes, progress, warn, announce)
     except WorkerLostError as error:
         raise UserError(f"{error}; the same command goes on where it stopped") from error
     if processes.is_main:

@@ -118,6 +118,14 @@ def train(
         bool,
         typer.Option("--one-at-a-time", help="One subnet after the other: slower, less memory."),
     ] = False,
+    compile_blocks: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Let torch compile the blocks: minutes at first, hardly tried on GPUs; not for "
+            "CPUs, where compiling takes longer than it can save.",
+        ),
+    ] = False,
     checkpoint_seconds: Annotated[
         float, typer.Option(min=0, help="Save at least this often; 0 for every step.")
     ] = DEFAULTS.checkpoint_seconds,
@@ -174,6 +182,7 @@ def train(
         download=download,
         workers=workers,
         one_at_a_time=one_at_a_time,
+        compile_blocks=compile_blocks,
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
         tensorboard=tensorboard,

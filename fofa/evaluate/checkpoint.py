@@ -92,7 +92,7 @@ def check_progress(path: Path, record: PartialRecord, plan: Plan, num_tests: int
         UserError: naming the file and the fault.
     """
     done = [a.name for unit in plan.units[: record.units] for a in unit.architectures]
-    size = plan.batch_size
+    size = plan.tested_at_once
     if record.units > len(plan.units) or [entry.name for entry in record.finished] != done:
         fault = f"its architectures are not those of its {record.units} finished units"
     elif record.phase == "evaluation" and record.tested != min(record.batches * size, num_tests):

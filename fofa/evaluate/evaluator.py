@@ -29,6 +29,7 @@ from fofa.evaluate.checkpoint import (
     read_partial,
     write_partial,
 )
+from fofa.evaluate.forecast import seconds_of_pass
 from fofa.evaluate.plan import Plan, Unit
 from fofa.evaluate.right import NAMES as RIGHT_ANSWERS
 from fofa.evaluate.right import RightAnswers
@@ -78,6 +79,8 @@ class Evaluation:
         settings: everything that the numbers depend on; a partial file of other ones is refused.
         partial: where to keep what is done while the evaluation goes on; None to keep nothing.
         on_statistics: is called, in the main process, with each unit's recalibrated statistics.
+        on_forecast: is told, in the main process before the work begins, about how many seconds
+            computing takes; reading images comes on top where they are decoded.
         save_seconds: how often the partial file is written, at the end of a batch.
     """
 
@@ -89,6 +92,7 @@ class Evaluation:
     settings: Settings = field(default_factory=dict)
     partial: Path | None = None
     on_statistics: StatisticsHook | None = None
+    on_forecast: Callable[[float], None] | None = None
     save_seconds: float = SAVE_SECONDS
     _right: RightAnswers | None = field(default=None, init=False)
     _began: float = field(default=0.0, init=False)
@@ -107,6 +111,7 @@ class Evaluation:
             check_progress(self.partial, record, self.plan, self._num_tests)
         self._begin_outcomes(tensors)
         self._began = self._saved = time.monotonic()
+        self._tell_forecast(record)
         self._begin_progress(record)
         for number in range(record.units, len(self.plan.units)):
             unit = self.plan.units[number]
@@ -190,11 +195,11 @@ class Evaluation:
         statistics = state.moments.statistics(dtype)
         if self.on_statistics is not None and self.processes.is_main:
             self.on_statistics(unit, statistics)
-        tests = self.data.test_batches(unit.resolution, plan.batch_size, plan.limit)
+        tests = self.data.test_batches(unit.resolution, plan.tested_at_once, plan.limit)
         for images, labels in self._own(tests, state, record, unit, cost):
             right = None
             if self._right is not None:
-                start = (state.batches + self.processes.rank) * plan.batch_size
+                start = (state.batches + self.processes.rank) * plan.tested_at_once
                 self._right.see(start, labels)
                 rows = slice(state.row, state.row + len(unit.subnets))
                 right = self._right.right[rows, start : start + len(labels)]
@@ -278,15 +283,41 @@ class Evaluation:
         return record.seconds + time.monotonic() - self._began
 
     def _begin_progress(self, record: PartialRecord) -> None:
-        calibration = min(self.plan.calibration_images, self.data.num_train)
-        tests = self._num_tests
         config = self.supernet.network_config
-        costs = [unit.macs(config) * (calibration + tests) for unit in self.plan.units]
+        costs = [unit.macs(config) * self._images_each for unit in self.plan.units]
         done = sum(costs[: record.units])
         if record.units < len(costs):
-            seen = record.calibrated + record.tested if record.batches else 0
-            done += self.plan.units[record.units].macs(config) * seen
+            done += self.plan.units[record.units].macs(config) * _images_seen(record)
         self.progress.stage("starting", sum(costs), done)
+
+    @property
+    def _images_each(self) -> int:
+        """Images that a unit sees, in both passes together."""
+        return min(self.plan.calibration_images, self.data.num_train) + self._num_tests
+
+    def _tell_forecast(self, record: PartialRecord) -> None:
+        """Try a unit of each size, and say how long what is left will take."""
+        rest = self.plan.units[record.units :]
+        if self.on_forecast is None or not rest:
+            return
+        tried: dict[int, float] = {}
+        seconds = 0.0
+        for number, unit in enumerate(rest):
+            own = unit.macs(self.supernet.network_config)
+            if unit.resolution not in tried:
+                each = seconds_of_pass(
+                    self.supernet, unit, self.processes.device, bf16=self.plan.bf16
+                )
+                tried[unit.resolution] = each / own
+            images = self._images_each - (_images_seen(record) if number == 0 else 0)
+            seconds += tried[unit.resolution] * own * images
+        if self.processes.is_main:
+            self.on_forecast(seconds / self.processes.world_size)
+
+
+def _images_seen(record: PartialRecord) -> int:
+    """What the unit that was going on has seen."""
+    return record.calibrated + record.tested if record.batches else 0
 
 
 @torch.inference_mode()

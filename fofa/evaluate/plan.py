@@ -32,6 +32,8 @@ class Plan:
     """A whole evaluation.
 
     Attributes:
+        batch_size: images of a batch that recalibrates, and which the statistics depend on.
+        test_batch_size: images that are counted at once; by default as many.
         limit: only so many of the test images; None for all.
         bf16: whether convolutions and linear layers run in bfloat16 (autocast).
         outcomes: whether to keep which image each architecture got right.
@@ -40,6 +42,7 @@ class Plan:
     units: tuple[Unit, ...]
     batch_size: int
     calibration_images: int
+    test_batch_size: int | None = None
     limit: int | None = None
     bf16: bool = False
     outcomes: bool = False
@@ -48,6 +51,11 @@ class Plan:
     def architectures(self) -> tuple[Architecture, ...]:
         return tuple(a for unit in self.units for a in unit.architectures)
 
+    @property
+    def tested_at_once(self) -> int:
+        """Images of a batch that is counted."""
+        return self.test_batch_size or self.batch_size
+
     def settings(self) -> dict[str, str | int | None]:
         """What must agree for an interrupted evaluation to be continued."""
         names = "\n".join(
@@ -55,6 +63,8 @@ class Plan:
             for unit in self.units
         )
         kept: dict[str, str | int | None] = {"outcomes": "kept"} if self.outcomes else {}
+        if self.tested_at_once != self.batch_size:
+            kept["test batch size"] = self.tested_at_once
         return kept | {
             "architectures": hashlib.sha256(names.encode()).hexdigest(),
             "batch size": self.batch_size,

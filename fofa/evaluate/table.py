@@ -40,6 +40,7 @@ def make_table(
     processes: Processes,
     progress: Progress,
     warn: Callable[[str], None],
+    on_forecast: Callable[[float], None] | None = None,
 ) -> AccuracyTable:
     """Evaluate and write the table, with its outcomes beside it if the plan asks for them.
 
@@ -64,6 +65,7 @@ def make_table(
         | {"weights": run.weights_checksum(), "data": data.spec, "test set": data.num_test},
         partial=partial_path(request.out),
         on_statistics=_keeper(run, supernet) if request.keep_statistics else None,
+        on_forecast=on_forecast,
     )
     measured = evaluation.run()
     table = _table(request, measured, processes.device)

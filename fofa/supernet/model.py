@@ -10,8 +10,8 @@ families have other numbers of stages and blocks, and no squeeze-excite or mix.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,10 @@ from fofa.supernet.network import Blocks, PlainNetwork
 from fofa.supernet.prefix_tree import Node, PrefixTree, Step, path, prefix_tree, walk
 from fofa.supernet.slices import Cut, Part, cut_all, part_of
 
+RunBlock = Callable[[MBConv, Tensor, Weights, Normalise], Tensor]
+MAX_KINDS = 1024
+"""More kinds of blocks than the choices of any family at a few image sizes."""
+
 
 class Supernet(Blocks):
     """Shared weights: `supernet(images, subnets) -> list of logits`.
@@ -49,6 +53,7 @@ class Supernet(Blocks):
         super().__init__(largest, config.network, config.dropout)
         self.config = config
         self.largest = largest
+        self._run_mbconv: RunBlock = run_mbconv
         self.transforms = (
             nn.ModuleList(
                 nn.ModuleList(KernelTransform() for _ in blocks) for blocks in largest.stages
@@ -100,7 +105,23 @@ class Supernet(Blocks):
                 return run_stem(self.stem, x, weights, normalise)
             case "head":
                 return run_head(self.head, x, weights, normalise)
-        return run_mbconv(cast(MBConv, self._block(step)), x, weights, normalise)
+        # Compiled for training only: other ways to normalise are closures, each a kind of its own.
+        run = self._run_mbconv if normalise is shared_norm else run_mbconv
+        return run(cast(MBConv, self._block(step)), x, weights, normalise)
+
+    def compile_blocks(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Let torch compile the MBConv blocks, each kind (shape, slice, image size) at first use.
+
+        The same function and gradients, but for rounding. Blocks, not the whole: a step's tree has
+        a shape of its own nearly every time, and its blocks are of a few dozen kinds.
+        """
+        import torch._dynamo.config as settings  # takes a second
+
+        # Of the whole process. Above a few versions of a function torch gives compiling up.
+        for name in ("recompile_limit", "accumulated_recompile_limit"):
+            older = name.replace("recompile", "cache_size")  # before torch 2.7
+            setattr(settings, name if hasattr(settings, name) else older, MAX_KINDS)
+        self._run_mbconv = torch.compile(run_mbconv, backend=backend, dynamic=False, fullgraph=True)
 
     def tree_weights(self, tree: PrefixTree) -> list[Weights]:
         """For each node of `tree`, by number, the part of the weights that it uses.

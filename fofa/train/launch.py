@@ -15,7 +15,7 @@ from rich.console import Console
 from fofa.accuracy import ProxyRecord
 from fofa.data import DataSource, open_data
 from fofa.data.augmentation import Augmentation
-from fofa.distributed import Processes, WorkerLostError, connected
+from fofa.distributed import Processes, WorkerLostError, connected, set_arithmetic
 from fofa.errors import UserError
 from fofa.files import locked, remove_leftovers
 from fofa.presets import FOLDER
@@ -55,6 +55,7 @@ def launch(
         get_recipe(settings.recipe)
     try:
         with stop_signals() as should_stop, connected(processes):
+            set_arithmetic(processes.device, reduced=settings.precision == "bf16")
             if not processes.is_same(str(folder.absolute())):
                 raise UserError("--out differs between the processes of this job")
             begun = _as_begun(settings, folder)

@@ -109,6 +109,8 @@ class CostMeter:
             epoch_scale=settings.epoch_scale,
             train_images=images,
             precision=settings.precision,
+            tf32=torch.backends.cudnn.allow_tf32 if on_gpu else None,
+            cudnn_benchmark=torch.backends.cudnn.benchmark if on_gpu else None,
         )
 
     def _now(self) -> tuple[float, float]:

@@ -113,6 +113,7 @@ class RunOptions:
         download: fetch the data set if it is not there and can be fetched.
         workers: processes that decode image files; None for as many as there are cores, at most 8.
         one_at_a_time: a forward and backward pass for each subnet, for small memories.
+        compile_blocks: let torch compile the blocks, each kind when it is first met.
         checkpoint_seconds, checkpoint_steps: how often to save (and at the end of each phase).
         tensorboard: whether to write TensorBoard's files.
         validate_share: of the time, to watch two subnets on held-out images; 0 for never.
@@ -121,6 +122,7 @@ class RunOptions:
     download: bool = False
     workers: int | None = None
     one_at_a_time: bool = False
+    compile_blocks: bool = False
     checkpoint_seconds: float = 120.0
     checkpoint_steps: int | None = None
     tensorboard: bool = True

@@ -104,6 +104,8 @@ class Setup:
         if self.recipe.begins_with_teacher:
             placed = on_device(supernet, processes.device)
             teacher = make_teacher(placed, self.data, settings.resolutions[0])
+        if options.compile_blocks:
+            supernet.compile_blocks()
         return Learner.of(
             self.recipe,
             supernet,

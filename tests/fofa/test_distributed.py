@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from fofa.distributed import Processes, find_place, rendezvous
+from fofa.distributed import Processes, find_place, rendezvous, set_arithmetic, set_threads
 
 TIMEOUT = timedelta(seconds=20)
 
@@ -78,3 +79,40 @@ def test_one_process_agrees_with_itself() -> None:
     assert [alone.agree(flag) for flag in (True, False)] == [True, False]
     tensor = torch.tensor([1, 2])
     assert torch.equal(alone.total(tensor), tensor)
+
+
+def test_threads_are_those_of_free_cores_unless_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Processes(device=torch.device("cpu"))
+    before = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    chosen: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    for load in (0.0, 5.2, 40.0):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        set_threads(None, alone)
+    set_threads(4, alone)
+    assert chosen == [8, 3, 1, 4]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    set_threads(None, alone)
+    assert chosen.pop() == 4
+    monkeypatch.setenv("OMP_NUM_THREADS", str(before))
+    set_threads(None, alone)
+    assert len(chosen) == 4
+
+
+def test_tf32_needs_a_reduced_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.backends import cuda, cudnn
+
+    before = cudnn.benchmark, cudnn.allow_tf32, cuda.matmul.allow_tf32
+    try:
+        set_arithmetic(torch.device("cpu"), reduced=True)
+        assert (cudnn.benchmark, cudnn.allow_tf32, cuda.matmul.allow_tf32) == before
+        for reduced in (False, True):
+            set_arithmetic(torch.device("cuda"), reduced=reduced)
+            found = cudnn.benchmark, cudnn.allow_tf32, cuda.matmul.allow_tf32
+            assert found == (True, reduced, reduced)
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32, cuda.matmul.allow_tf32 = before

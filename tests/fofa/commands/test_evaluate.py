@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from waiting import PATIENCE_SECONDS
 
 from fofa.accuracy import AccuracyTable
@@ -165,3 +167,19 @@ def test_a_lost_process_is_one_line_that_says_how_to_go_on(
         "fofa-eval: lost another process of this job: connection closed; the same command goes on "
         "where it stopped"
     ]
+
+
+def test_it_says_at_once_how_long_it_will_take(
+    run: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    count = torch.set_num_threads
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: (counted.append(n), count(n)))
+    arguments = (run, "--out", tmp_path / "t.json", "--architectures", "22222@24", *FEW)
+    code, _, errors = call(*arguments, "--threads", "1")
+    assert code == 0
+    assert counted == [1]
+    assert re.search(r"1 architectures: about \d+ s with 1 thread,", errors)
+    code, _, errors = call(*arguments, "--threads", "0")
+    assert code == 2
+    assert "--threads" in errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from fofa.distributed import Processes
 from fofa.errors import UserError
 from fofa.evaluate.checkpoint import PartialRecord, read_partial, write_partial
 from fofa.evaluate.evaluator import Evaluation
+from fofa.evaluate.forecast import TRIED_IMAGES, seconds_of_pass
 from fofa.evaluate.plan import Plan, Unit, plan_units
 from fofa.progress import Progress
-from fofa.space import Architecture, SearchSpace, Subnet, parse_architecture
+from fofa.space import Architecture, SearchSpace, Subnet, macs, parse_architecture
 from fofa.supernet.model import Supernet
+from fofa.supernet.prefix_tree import prefix_tree
 
 NAMES = ["22222@24", "22223@24", "23222@24", "22222@32"]
 SPACE = SearchSpace(width_mult=0.25, resolutions=(24, 32))
@@ -119,6 +122,41 @@ def test_batches_that_are_done_are_not_computed_again(
     evaluate(supernet, noise, plan, partial)
     # Four batches were given out; the last of them may have been done before the next was asked.
     assert len(computed) == 10 - 4
+
+
+def test_counting_in_larger_batches_gives_the_same_numbers(
+    supernet: Supernet, noise: DataSource, tmp_path: Path
+) -> None:
+    plan = replace(make_plan(), test_batch_size=20)
+    whole = evaluate(supernet, noise, make_plan())
+    assert evaluate(supernet, noise, plan) == whole
+    partial = tmp_path / "partial"
+    with pytest.raises(BrokenOffError):  # three batches to recalibrate, one of two to test
+        evaluate(supernet, BreakingData(noise, 4), plan, partial)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="another test batch size"):
+        evaluate(supernet, noise, make_plan(), partial)
+    assert evaluate(supernet, noise, plan, partial) == whole
+
+
+def test_the_forecast_follows_from_a_try_of_the_smallest_and_the_largest(
+    supernet: Supernet, noise: DataSource
+) -> None:
+    (unit, *_), config = make_plan().units, supernet.network_config
+    ticks = iter((0.0, 4.0))
+    found = seconds_of_pass(supernet, unit, ALONE.device, clock=lambda: next(ticks))
+    ends = sorted(unit.architectures, key=lambda a: macs(a, config))
+    tried = prefix_tree([ends[0].subnet, ends[-1].subnet]).macs(unit.resolution, config)
+    assert found == pytest.approx(4.0 / (2 * TRIED_IMAGES) * unit.macs(config) / tried)
+    told: list[float] = []
+    Evaluation(
+        supernet=supernet,
+        data=noise,
+        plan=make_plan(),
+        processes=ALONE,
+        on_forecast=told.append,
+    ).run()
+    assert len(told) == 1
+    assert told[0] > 0
 
 
 def test_other_settings_are_not_mixed(
