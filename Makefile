@@ -25,7 +25,7 @@ $(READY): pyproject.toml constraints.txt
 
 bench: $(READY)  ## profile this CPU, regenerate every table and figure, write reports/
 	$(BIN)/fofa-profile --device epyc7763 --out luts/epyc.json
-	$(BIN)/fofa-bench --tables 2,3,4,5,other --figures 1,4 --out reports
+	$(BIN)/fofa-bench --tables 2,3,4,5,other --figures 1,4 --devices --out reports
 
 test: lint  ## ruff, types and the test suite (under 15 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS) -m 'not slow'
