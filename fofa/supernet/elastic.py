@@ -138,7 +138,8 @@ def run_mbconv(block: MBConv, x: Tensor, weights: Weights, normalise: Normalise)
         hidden = pointwise(
             global_mean(out), weights[f"{reduce}.weight"], weights.get(f"{reduce}.bias")
         )
-        hidden = block.squeeze.relu(hidden)
+        # Not in place: `hidden` is a view, whose gradient torch would copy about.
+        hidden = F.relu(hidden)
         gate = pointwise(hidden, weights[f"{expand}.weight"], weights.get(f"{expand}.bias"))
         out = out * block.squeeze.gate(gate)
     out = norm(block.project_bn, "project_bn", pointwise(out, weights["project.weight"]))

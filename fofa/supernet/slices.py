@@ -66,7 +66,7 @@ def _is_cast(cut: Cut, dtype: torch.dtype | None) -> bool:
 
 def _sources(cuts: Sequence[Cut], dtype: torch.dtype | None) -> list[Tensor]:
     """What slices are taken of: the tensors, or their copies in `dtype`, made all at once."""
-    sources = [cut.tensor.detach() for cut in cuts]
+    sources = [cut.tensor for cut in cuts]
     places = [n for n, cut in enumerate(cuts) if _is_cast(cut, dtype)]
     if places:
         copies = [torch.empty_like(sources[n], dtype=dtype) for n in places]

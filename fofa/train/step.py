@@ -89,12 +89,17 @@ def _teacher_logits(teacher: nn.Module | None, images: Tensor) -> Tensor | None:
 
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy with smoothed labels: logits (N, C), int64 labels (N,) -> mean over N."""
-    return F.cross_entropy(logits.float(), labels, label_smoothing=LABEL_SMOOTHING)
+    return F.cross_entropy(_exact(logits), labels, label_smoothing=LABEL_SMOOTHING)
 
 
 def distillation_loss(logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """Cross-entropy with the softmax of another network, which gets no gradient."""
-    return F.cross_entropy(logits.float(), teacher_logits.detach().float().softmax(dim=1))
+    return F.cross_entropy(_exact(logits), _exact(teacher_logits.detach()).softmax(dim=1))
+
+
+def _exact(logits: Tensor) -> Tensor:
+    """In float32 where they have less."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def subnet_loss(

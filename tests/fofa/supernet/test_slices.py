@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.speed.dispatch import Dispatched
+from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
 from fofa.supernet.prefix_tree import prefix_tree
 from fofa.supernet.slices import Cut, Part, cut_all, part_of
@@ -17,20 +15,6 @@ from fofa.supernet.slices import Cut, Part, cut_all, part_of
 ROWS: Part = (slice(2),)
 BOTH: Part = (slice(3), slice(2))
 MIDDLE: Part = (slice(2), slice(None), slice(1, 4), slice(1, 4))
-
-
-class Counted(TorchDispatchMode):
-    """Counts what reaches the library, by name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: Counter[str] = Counter()
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        self.calls[func.overloadpacket.__name__] += 1
-        return func(*args, **(kwargs or {}))
 
 
 def shared(*shape: int, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
@@ -90,7 +74,7 @@ def test_gradients_that_others_hold_too_are_not_changed() -> None:
 def test_weights_are_cast_once_and_their_gradients_add_up_in_their_own_type() -> None:
     tensor = torch.ones(4, 3, requires_grad=True)
     norm = torch.ones(4, requires_grad=True)
-    with Counted() as counted:
+    with Dispatched() as counted:
         (a, b, c), (d,) = cut_all(
             [Cut(tensor, ((), ROWS, ROWS)), Cut(norm, (ROWS,), casts=False)], torch.bfloat16
         )
@@ -120,10 +104,8 @@ def test_a_whole_tensor_is_known() -> None:
 
 
 def test_the_largest_subnet_uses_the_parameters_themselves() -> None:
-    from fofa.supernet.config import SupernetConfig
-
     supernet = Supernet(SupernetConfig(width_mult=0.25, num_classes=3))
-    with Counted() as counted:
+    with Dispatched() as counted:
         weights = supernet.tree_weights(prefix_tree([supernet.largest]))
     assert not counted.calls
     parameters = {id(parameter) for parameter in supernet.parameters()}
