@@ -5,10 +5,8 @@ The options are read from the programs themselves, so that a new one is tested b
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import random
-import tomllib
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 import typer
+from console_scripts import SCRIPTS, module_of
 
 from fofa.runs import RECORD_NAME, WEIGHTS_NAME, Run, RunRecord
 from fofa.supernet.config import SupernetConfig
@@ -25,13 +24,11 @@ from fofa.supernet.foreign import legacy_names
 from fofa.supernet.model import Supernet
 from fofa.supernet.weights import save_weights
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 PREDICTOR = ("fofa-predictor sample", "fofa-predictor train", "fofa-predictor check")
 COMMANDS = sorted({*SCRIPTS, *PREDICTOR} - {"fofa-predictor"})
 """Programs; those with several commands by each of them."""
 ENDLESS_SECONDS = 20.0
-ENDLESS = ("--epoch-scale", "--epochs", "--budget-seconds")
+ENDLESS = ("--epoch-scale", "--epochs", "--budget", "--budget-seconds")
 """A program that was given, say, 1e308 epochs and took them is at work, which is no fault."""
 
 NUMBERS = ("0", "-1", "1e308", "1e-308", "nan", "inf", "-inf", "99999999999999999999", "0x10", "٣")
@@ -121,6 +118,16 @@ def lines(
             {"--out": "out.onnx", "--architecture": "22222@16", "--test-images": "5", **few},
         ),
         "fofa-import": Line((str(foreign),), {"--out": "out"}),
+        "fofa-finetune": Line(
+            (run,),
+            {
+                "--architecture": "22222@16",
+                "--out": "out",
+                "--epochs": "0.01",
+                "--batch-size": "4",
+                "--no-tensorboard": None,
+            },
+        ),
         "fofa-profile": Line(
             (),
             {
@@ -172,8 +179,7 @@ class Option:
 def options_of(name: str) -> list[Option]:
     """The options of a program's command."""
     program, _, subcommand = name.partition(" ")
-    module = importlib.import_module(SCRIPTS[program].partition(":")[0])
-    command: Any = typer.main.get_command(module.app)
+    command: Any = typer.main.get_command(module_of(program).app)
     if subcommand:
         command = command.commands[subcommand]
     hints = typing.get_type_hints(inspect.unwrap(command.callback))

@@ -114,7 +114,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_unbroken_one(
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     unbroken = [json.loads(line) for line in (unbroken_run / "log.jsonl").read_text().splitlines()]
     assert [(r["step"], r["subnets"]) for r in log] == [(r["step"], r["subnets"]) for r in unbroken]
-    assert [path.name for path in folder.rglob(".*")] == [".lock"], "temporary files were left"
+    assert {path.name for path in folder.rglob(".*")} <= {".lock"}, "temporary files were left"
 
 
 EVALUATED = [f"{a}{b}{c}22@16" for a in "234" for b in "24" for c in "34"]

@@ -1,37 +1,21 @@
 """What holds for every program there is: the console scripts of pyproject.toml are the list."""
 
-import importlib
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from console_scripts import SCRIPTS, module_of
 
 from fofa.commands.cli import EXIT_CODES
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
-    "project"
-]["scripts"]
 LIGHT = {"click", "numpy", "pydantic", "rich", "torch", "typer"}
 """None of these is imported when a program begins."""
-
-
-def module_of(script: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module that a console script starts."""
-    package, _, function = SCRIPTS[script].partition(":")
-    begins = importlib.import_module(package)
-    started: list[tuple[str, ...]] = []
-    monkeypatch.setattr(begins, "start", lambda *arguments: started.append(arguments))
-    getattr(begins, function)()
-    ((name, module, *_),) = started
-    assert name == script
-    return importlib.import_module(module)
 
 
 def commands(command: Any) -> Iterator[Any]:
@@ -57,7 +41,7 @@ def test_programs_begin_before_anything_is_imported() -> None:
 def test_every_command_says_what_its_exit_codes_mean(
     script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = module_of(script, monkeypatch)
+    module = module_of(script)
     for command in commands(typer.main.get_command(module.app)):
         assert EXIT_CODES in (command.epilog or ""), f"{script} {command.name}"
 

@@ -87,7 +87,7 @@ def test_a_file_for_batches_of_one_size(run, tmp_path, call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--architecture 99999@24 --out n.onnx", "each 2, 3 or 4"),
+        ("--architecture 99999@24 --out n.onnx", "stage 1 has depth 9, expected one of (2, 3, 4)"),
         ("--architecture 22222 --out n.onnx", "a right one looks like 23432@160"),
         ("--architecture 3x3+3x4-3x3+3x3-3x3+3x3-3x3+3x3-3x3+3x3@24 --out n.onnx", "compound"),
         ("--architecture 22222@24 --out n.bin", "expected a file ending in .onnx or .pt2"),

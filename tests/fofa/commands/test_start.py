@@ -25,7 +25,8 @@ WORKING = """
 import ctypes, hashlib, os, signal, sys, threading, time
 import fofa.commands.start
 from fofa.commands.cli import make_app, run_app
-fofa.commands.start.GRACE_SECONDS = 0.2
+# Long enough to clean up on a busy machine, short where nothing else ends the program.
+fofa.commands.start.GRACE_SECONDS = 60 if "cleanup" in sys.argv else 0.2
 app = make_app("A program.")
 
 class Careless:
