@@ -28,8 +28,8 @@ PREDICTOR = ("fofa-predictor sample", "fofa-predictor train", "fofa-predictor ch
 COMMANDS = sorted({*SCRIPTS, *PREDICTOR} - {"fofa-predictor"})
 """Programs; those with several commands by each of them."""
 ENDLESS_SECONDS = 20.0
-ENDLESS = ("--epoch-scale", "--epochs", "--budget", "--budget-seconds")
-"""A program that was given, say, 1e308 epochs and took them is at work, which is no fault."""
+ENDLESS = ("--epoch-scale", "--epochs", "--budget", "--budget-seconds", "--compile")
+"""A program that was given, say, 1e308 epochs or minutes of compiling is at work: no fault."""
 
 NUMBERS = ("0", "-1", "1e308", "1e-308", "nan", "inf", "-inf", "99999999999999999999", "0x10", "٣")
 TEXTS = (

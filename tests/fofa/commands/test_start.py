@@ -39,6 +39,11 @@ def command(what: str) -> None:
     if what == "destructor":
         Careless()
         time.sleep(600)
+    if what == "cleanup":
+        try:
+            print("ready", flush=True)
+            time.sleep(600)
+        finally: print("cleaned up", flush=True)
     print("ready", flush=True)
     match what:
         case "python": time.sleep(600)
@@ -47,9 +52,6 @@ def command(what: str) -> None:
                 try: time.sleep(600)
                 except BaseException: pass
         case "c": hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
-        case "cleanup":
-            try: time.sleep(600)
-            finally: print("cleaned up", flush=True)
         case "lost process":
             try: time.sleep(600)
             finally: raise RuntimeError("a worker was killed by signal: Interrupt")
