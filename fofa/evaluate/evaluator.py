@@ -306,7 +306,11 @@ class Evaluation:
             own = unit.macs(self.supernet.network_config)
             if unit.resolution not in tried:
                 each = seconds_of_pass(
-                    self.supernet, unit, self.processes.device, bf16=self.plan.bf16
+                    self.supernet,
+                    unit,
+                    self.processes.device,
+                    batch_size=self.plan.batch_size,
+                    bf16=self.plan.bf16,
                 )
                 tried[unit.resolution] = each / own
             images = self._images_each - (_images_seen(record) if number == 0 else 0)

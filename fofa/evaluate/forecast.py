@@ -9,11 +9,14 @@ import torch
 
 from fofa.evaluate.plan import Unit
 from fofa.recalibration import Moments, observe_batch
-from fofa.space import Architecture, macs
 from fofa.supernet.model import Supernet
 from fofa.supernet.prefix_tree import prefix_tree
 
-TRIED_IMAGES = 8
+TRIED_MACS = 1e10
+"""Multiply-adds of a try: about a second of one core's work, in both passes."""
+NEIGHBOURS = 9
+FEWEST_IMAGES = 8
+"""So that starting operations does not count for more than it will."""
 
 
 def seconds_of_pass(
@@ -21,22 +24,22 @@ def seconds_of_pass(
     unit: Unit,
     device: torch.device,
     *,
+    batch_size: int = 100,
     bf16: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> float:
     """About what one image takes in one pass over `unit`, in seconds, without reading it.
 
-    Tried with the unit's smallest and largest subnet, noise for images, recalibrating and counting;
-    the rest is taken to need as long for each multiply-add. A rough number.
+    Tried with some neighbours from the middle of the unit, which share as much as all do, and noise
+    for images, recalibrating and counting; the rest is taken to need as long for each multiply-add.
+    A rough number: with fewer images than a batch has, it comes out too large.
     """
     config = supernet.network_config
-
-    def size(architecture: Architecture) -> int:
-        return macs(architecture, config)
-
-    ends = (min(unit.architectures, key=size), max(unit.architectures, key=size))
-    subnets = tuple(dict.fromkeys(end.subnet for end in ends))
-    images = torch.randn(TRIED_IMAGES, 3, unit.resolution, unit.resolution, device=device)
+    start = max(0, (len(unit.subnets) - NEIGHBOURS) // 2)
+    subnets = unit.subnets[start : start + NEIGHBOURS]
+    tried = prefix_tree(subnets).macs(unit.resolution, config)
+    number = max(FEWEST_IMAGES, min(batch_size, round(TRIED_MACS / tried)))
+    images = torch.randn(number, 3, unit.resolution, unit.resolution, device=device)
     images = images.to(supernet.head.classifier.weight.dtype)
     moments = Moments.zeros(supernet, subnets)
     began = 0.0
@@ -47,6 +50,5 @@ def seconds_of_pass(
         statistics = moments.statistics(images.dtype)
         for _, logits in statistics.logits(supernet, images, bf16=bf16):
             logits.sum().item()  # which waits for a GPU
-    tried = prefix_tree(subnets).macs(unit.resolution, config)
-    each = (clock() - began) / (2 * TRIED_IMAGES)
+    each = (clock() - began) / (2 * number)
     return each * unit.macs(config) / tried

@@ -15,10 +15,16 @@ from fofa.distributed import Processes
 from fofa.errors import UserError
 from fofa.evaluate.checkpoint import PartialRecord, read_partial, write_partial
 from fofa.evaluate.evaluator import Evaluation
-from fofa.evaluate.forecast import TRIED_IMAGES, seconds_of_pass
+from fofa.evaluate.forecast import seconds_of_pass
 from fofa.evaluate.plan import Plan, Unit, plan_units
 from fofa.progress import Progress
-from fofa.space import Architecture, SearchSpace, Subnet, macs, parse_architecture
+from fofa.space import (
+    Architecture,
+    SearchSpace,
+    Subnet,
+    compound_subnets,
+    parse_architecture,
+)
 from fofa.supernet.model import Supernet
 from fofa.supernet.prefix_tree import prefix_tree
 
@@ -138,15 +144,14 @@ def test_counting_in_larger_batches_gives_the_same_numbers(
     assert evaluate(supernet, noise, plan, partial) == whole
 
 
-def test_the_forecast_follows_from_a_try_of_the_smallest_and_the_largest(
+def test_the_forecast_follows_from_a_try_of_neighbours(
     supernet: Supernet, noise: DataSource
 ) -> None:
-    (unit, *_), config = make_plan().units, supernet.network_config
+    unit, config = Unit(24, tuple(compound_subnets())), supernet.network_config
     ticks = iter((0.0, 4.0))
-    found = seconds_of_pass(supernet, unit, ALONE.device, clock=lambda: next(ticks))
-    ends = sorted(unit.architectures, key=lambda a: macs(a, config))
-    tried = prefix_tree([ends[0].subnet, ends[-1].subnet]).macs(unit.resolution, config)
-    assert found == pytest.approx(4.0 / (2 * TRIED_IMAGES) * unit.macs(config) / tried)
+    found = seconds_of_pass(supernet, unit, ALONE.device, batch_size=20, clock=lambda: next(ticks))
+    tried = prefix_tree(unit.subnets[117:126]).macs(24, config)
+    assert found == pytest.approx(4.0 / (2 * 20) * unit.macs(config) / tried)
     told: list[float] = []
     Evaluation(
         supernet=supernet,
