@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from fofa.data import open_data
+from fofa.distributed import find_place
 from fofa.space import parse_subnet
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
+from fofa.train.settings import RunOptions, TrainSettings
+from fofa.train.setup import Setup
 from fofa.train.step import backward_shared
 
 
@@ -40,3 +45,16 @@ def test_gradients_and_statistics_are_those_of_plain_blocks() -> None:
     buffers = dict(plain.named_buffers())
     for name, buffer in compiled.named_buffers():
         torch.testing.assert_close(buffer, buffers[name], rtol=1e-12, atol=1e-12)
+
+
+def test_training_compiles_when_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Supernet] = []
+    monkeypatch.setattr(Supernet, "compile_blocks", asked.append)
+    settings = TrainSettings(
+        recipe="fofa-n3", data="shapes", width_mult=0.25, resolutions=(24,), batch_size=4
+    )
+    setup = Setup.of(settings, open_data("shapes", train_fraction=0.02), find_place("cpu"))
+    setup.learner(find_place("cpu"), RunOptions())
+    assert not asked
+    learner = setup.learner(find_place("cpu"), RunOptions(compile_blocks=True))
+    assert asked == [learner.supernet]
