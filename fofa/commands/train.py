@@ -122,8 +122,8 @@ def train(
         bool,
         typer.Option(
             "--compile",
-            help="Let torch compile the blocks: minutes at first, hardly tried on GPUs; not for "
-            "CPUs, where compiling takes longer than it can save.",
+            help="Let torch compile the blocks, each kind when it is first met, which takes minutes; "
+            "not measured on a GPU yet.",
         ),
     ] = False,
     checkpoint_seconds: Annotated[

@@ -49,7 +49,7 @@ def test_gradients_and_statistics_are_those_of_plain_blocks() -> None:
 
 def test_training_compiles_when_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Supernet] = []
-    monkeypatch.setattr(Supernet, "compile_blocks", asked.append)
+    monkeypatch.setattr(Supernet, "compile_blocks", lambda supernet: asked.append(supernet))
     settings = TrainSettings(
         recipe="fofa-n3", data="shapes", width_mult=0.25, resolutions=(24,), batch_size=4
     )
