@@ -122,8 +122,8 @@ def train(
         bool,
         typer.Option(
             "--compile",
-            help="Let torch compile the blocks, each kind when it is first met, which takes minutes; "
-            "not measured on a GPU yet.",
+            help="Let torch compile the blocks, each kind when it is first met, which takes "
+            "minutes; not measured on a GPU yet.",
         ),
     ] = False,
     checkpoint_seconds: Annotated[

@@ -6,8 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from fofa.distributed import find_place
 from fofa.recipes import RECIPES, get_recipe
 from fofa.supernet.weights import fresh_supernet
+from fofa.train.learner import Learner
 from fofa.train.schedule import (
     TrainPlan,
     get_momentum,
@@ -143,3 +145,17 @@ def test_residual_blocks_can_start_as_identities() -> None:
     for stage in supernet.stages:
         scales = [block.project_bn.weight.detach().abs().max().item() for block in stage.children()]
         assert scales == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_the_separate_teacher_has_no_dropout() -> None:
+    """OFA's and CompOFA's have none; the same images give the same answers, in training mode too."""
+    recipe = get_recipe("compofa")
+    config = recipe.supernet_config(width_mult=0.25, num_classes=4)
+    assert config.dropout > 0
+    learner = Learner.of(recipe, fresh_supernet(config, seed=1), find_place("cpu"))
+    learner.take_teacher()
+    assert learner.teacher is not None
+    assert learner.teacher.training
+    images = torch.randn(4, 3, 24, 24)
+    with torch.no_grad():
+        assert torch.equal(learner.teacher(images), learner.teacher(images))
