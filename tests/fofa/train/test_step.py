@@ -148,7 +148,7 @@ def test_residual_blocks_can_start_as_identities() -> None:
 
 
 def test_the_separate_teacher_has_no_dropout() -> None:
-    """OFA's and CompOFA's have none; the same images give the same answers, in training mode too."""
+    """OFA's and CompOFA's have none: the same images get the same answers, in training mode too."""
     recipe = get_recipe("compofa")
     config = recipe.supernet_config(width_mult=0.25, num_classes=4)
     assert config.dropout > 0
