@@ -115,3 +115,8 @@ def make_training(**fields: Any) -> TrainingRecord:
     """The record of a training that nobody did; `fields` are those of `TrainingRecord`."""
     values = {"epochs": 1, "gpu_hours": 0, "device": "none", "images_per_second": 1, "seed": 0}
     return TrainingRecord(**values | fields)
+
+
+def timed_entries(lut: Lut) -> list[LutEntry]:
+    """A table's entries without how often each block ran, which follows from the wall time left."""
+    return [entry.model_copy(update={"samples": 0}) for entry in lut.entries]
