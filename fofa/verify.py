@@ -5,12 +5,11 @@ Timing is the work of the program `fofa-profile`, called as anybody would call i
     fofa-profile --network FILE.onnx --lut TABLE.json --architecture NAME --json
 
 It runs as a process of its own, which is also the better measurement. Of the JSON it prints, the
-fields in `TIMING_FIELDS` are read. This package knows nothing else of how latency is measured.
+fields of `Timing` are read. This package knows nothing else of how latency is measured.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sysconfig
@@ -18,15 +17,17 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from fofa.accuracy import NonNegative, Positive
 from fofa.errors import UserError
 from fofa.export.onnx_file import noise_images, write_onnx
-from fofa.latency import Lut
+from fofa.files import explain
+from fofa.latency import Lut, Stability
 from fofa.precision import Precision
 from fofa.recalibration import calibrate
 from fofa.runs import Run
@@ -36,7 +37,17 @@ from fofa.space import parse_architecture
 PROFILE = "fofa-profile"
 TIMEOUT_SECONDS = 600
 NOISE_IMAGES = 16
-TIMING_FIELDS = frozenset({"latency_ms", "noise_percent", "differences", "stability"})
+
+
+class Timing(BaseModel):
+    """What is read of the JSON that `fofa-profile --network` prints."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    latency_ms: Positive
+    noise_percent: NonNegative
+    differences: list[str]
+    stability: Stability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +77,16 @@ class Verdict:
     warnings: tuple[str, ...]
 
 
-def verify(row: Row, run: Run) -> Verdict:
-    """Build the network of `row` from `run`, time it here, and compare.
+def verify(row: Row, run: Run, lut: Lut) -> Verdict:
+    """Build the network of `row` from `run`, time it here, and compare with `lut`.
 
     The network is exported as the table's were timed: at the resolution whose latency was looked
     up, with the table's batch size, and in fp16 where the table is of that type. Noise images set
     its BatchNorm statistics: they keep activations in an ordinary range, and beyond that values do
     not change how long a network takes.
+
+    Args:
+        lut: the table that `row` was found with; its file may hold another one by now.
 
     Raises:
         UserError: if there is no table, the run is of another space or width than the table, or it
@@ -80,7 +94,7 @@ def verify(row: Row, run: Run) -> Verdict:
     """
     if row.lut is None or row.latency_ms is None:
         raise UserError("--verify needs a latency table to compare with")
-    supernet, lut = run.record.supernet, Lut.read(Path(row.lut))
+    supernet = run.record.supernet
     if lut.space.family != supernet.family:
         raise UserError(
             f"{run.folder}: the run is of family {supernet.family}, the table {row.lut} of family "
@@ -109,11 +123,13 @@ def verify(row: Row, run: Run) -> Verdict:
             dtype=dtype,
             batch_size=lut.protocol.batch_size,
         )
-        timing = _profile(file, Path(row.lut), architecture.name)
-    measured = float(timing["latency_ms"])
-    warnings = [f"measured differently from the table: {text}" for text in timing["differences"]]
-    if not timing["stability"]["stable"]:
-        warnings += [f"unstable: {reason}" for reason in timing["stability"]["reasons"]]
+        table = Path(folder) / "table.json"
+        lut.write(table)
+        timing = _profile(file, table, architecture.name)
+    measured = timing.latency_ms
+    warnings = [f"measured differently from the table: {text}" for text in timing.differences]
+    if not timing.stability.stable:
+        warnings += [f"unstable: {reason}" for reason in timing.stability.reasons]
     if row.method != "measured":
         warnings.append(
             f"the table of {row.device} is {row.method}; whether this machine is one is not known"
@@ -129,7 +145,7 @@ def verify(row: Row, run: Run) -> Verdict:
         predicted_ms=row.latency_ms,
         measured_ms=measured,
         error_percent=100 * (row.latency_ms / measured - 1),
-        noise_percent=float(timing["noise_percent"]),
+        noise_percent=timing.noise_percent,
         low_ms=row.low_ms,
         high_ms=row.high_ms,
         inside=(
@@ -185,13 +201,18 @@ def _profile_program() -> str:
     return found
 
 
-def _profile(network: Path, lut: Path, architecture: str) -> dict[str, Any]:
+def _profile(network: Path, lut: Path, architecture: str) -> Timing:
     """What `fofa-profile` measures of an exported network."""
     command = [_profile_program(), "--network", str(network)]
     command += ["--lut", str(lut), "--architecture", architecture, "--json"]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TIMEOUT_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise UserError(f"the network was not timed within {TIMEOUT_SECONDS} s") from None
@@ -199,9 +220,6 @@ def _profile(network: Path, lut: Path, architecture: str) -> dict[str, Any]:
         lines = done.stderr.strip().splitlines()
         raise UserError(f"the network could not be timed: {lines[-1] if lines else 'no reason'}")
     try:
-        timing = json.loads(done.stdout)
-        if missing := TIMING_FIELDS - timing.keys():
-            raise ValueError(f"no {', '.join(sorted(missing))}")
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"fofa-profile gave no usable result: {error}") from None
-    return timing
+        return Timing.model_validate_json(done.stdout)
+    except ValidationError as error:
+        raise UserError(f"fofa-profile gave no usable result: {explain(error)}") from None

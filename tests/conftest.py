@@ -6,6 +6,7 @@ torch takes seconds to import, and most tests need none: fixtures import it.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from fofa.accuracy import AccuracyTable
     from fofa.latency import Lut
     from fofa.runs import Run
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start hear signals, also where `nohup` or a shell's `&` started this.
+
+    Such a start ignores them, and what is ignored stays so in every process below.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -19,25 +19,31 @@ from bench.reproduce.plan import Job, Study, state_of
 from bench.tables.collect import collect
 from bench.tables.devices import WantedLimits
 from fofa.errors import UserError
-from fofa.train.stopping import STOP_SIGNALS
+from fofa.train.stopping import INTERRUPTED, STOP_SIGNALS
 
 TRAIN, EVALUATE = "fofa.commands.train", "fofa.commands.evaluate"
 
 Command = Callable[[str, Sequence[str]], int]
 """Runs a module's command line with arguments and returns its exit code."""
+Report = Callable[[Study, Path, Console], Path]
+"""Makes the report of a study with the latency tables of a folder; returns its page."""
 
 
 def run_module(module: str, arguments: Sequence[str]) -> int:
     """Run `main` of `module` in a process and wait for it, whatever happens; its exit code.
 
     A signal to stop is passed on (Ctrl-C reaches the child by itself, too); it saves its state and
-    ends, and only then this returns.
+    ends, and only then this returns. 130 also where the child was done in that moment, or had not
+    begun: who asked to stop does not want the next step.
     """
     program = f"from fofa.commands.start import start; start({module!r}, {module!r})"
-    child = subprocess.Popen([sys.executable, "-c", program, *arguments])
+    child: subprocess.Popen[bytes] | None = None
+    asked: list[int] = []
 
     def pass_on(number: int, _: FrameType | None) -> None:
-        child.send_signal(number)
+        asked.append(number)
+        if child is not None:
+            child.send_signal(number)
 
     previous = {
         number: signal.signal(number, pass_on)
@@ -45,14 +51,38 @@ def run_module(module: str, arguments: Sequence[str]) -> int:
         if signal.getsignal(number) not in (signal.SIG_IGN, None)
     }
     try:
-        return child.wait()
+        child = subprocess.Popen([sys.executable, "-c", program, *arguments])
+        for number in asked:  # before there was a child
+            child.send_signal(number)
+        code = child.wait()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+    return INTERRUPTED if -code in STOP_SIGNALS or (asked and code == 0) else code
+
+
+def report(study: Study, luts_dir: Path, console: Console) -> Path:
+    """Write every table that the accuracy tables and latency tables at hand allow."""
+    collection = collect(accuracy_dir=study.out / "accuracy", luts_dir=luts_dir)
+    tables = [COST_TABLE]
+    for name in ("3", "4", "5", OTHER_TABLES):
+        try:
+            build(collection, tables=[name], figures=[], limits=WantedLimits())
+        except UserError as error:
+            console.print(f"note: {error}", style="yellow", markup=False, soft_wrap=True)
+        else:
+            tables.append(name)
+    made = build(collection, tables=tables, figures=FIGURES, limits=WantedLimits())
+    return write_report(made, study.out)
 
 
 def carry_out(
-    study: Study, *, luts_dir: Path, console: Console, command: Command = run_module
+    study: Study,
+    *,
+    luts_dir: Path,
+    console: Console,
+    command: Command = run_module,
+    report: Report = report,
 ) -> int:
     """Train and evaluate what is not done, then write the report.
 
@@ -99,18 +129,3 @@ def show_progress(jobs: Sequence[Job], console: Console) -> None:
     console.print(table)
     done = sum(state.trained for state in states) + sum(state.evaluated for state in states)
     console.print(f"{done} of {2 * len(jobs)} steps done")
-
-
-def report(study: Study, luts_dir: Path, console: Console) -> Path:
-    """Write every table that the accuracy tables and latency tables at hand allow."""
-    collection = collect(accuracy_dir=study.out / "accuracy", luts_dir=luts_dir)
-    tables = [COST_TABLE]
-    for name in ("3", "4", "5", OTHER_TABLES):
-        try:
-            build(collection, tables=[name], figures=[], limits=WantedLimits())
-        except UserError as error:
-            console.print(f"note: {error}", style="yellow", markup=False, soft_wrap=True)
-        else:
-            tables.append(name)
-    made = build(collection, tables=tables, figures=FIGURES, limits=WantedLimits())
-    return write_report(made, study.out)

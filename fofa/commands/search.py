@@ -127,7 +127,7 @@ def search(
     outcome = solve(problem, pareto=pareto or plot is not None)
     if plot is not None:
         plot_front(outcome, plot)
-    verdicts = _verify(outcome, opened) if verify_ and opened else []
+    verdicts = _verify(outcome, opened, problem.targets) if verify_ and opened else []
     if as_json:
         result = outcome.to_dict()
         if verify_:
@@ -173,11 +173,12 @@ def _source(accuracy: Path | None, predictor: Path | None) -> AccuracyTable | Pr
     raise UserError("give either an accuracy table or a predictor (--accuracy or --predictor)")
 
 
-def _verify(outcome: Outcome, run: Run) -> list[Verdict]:
+def _verify(outcome: Outcome, run: Run, targets: Sequence[Target]) -> list[Verdict]:
     from fofa.verify import verify
 
     with stderr_console().status("timing the winner on this device"):
-        return [verify(row, run) for row in outcome.results]
+        pairs = zip(outcome.results, targets, strict=True)
+        return [verify(row, run, target.lut) for row, target in pairs]
 
 
 def _space(name: str) -> SpaceKind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import subprocess
 from dataclasses import replace
@@ -26,17 +27,23 @@ def run(make_run, tmp_path) -> Run:
 
 
 @pytest.fixture
-def row(make_lut, make_accuracy, tmp_path):
-    """The winner of a search with a made-up table, which is far from this machine's times."""
-    lut = make_lut(width_mult=0.25, resolutions=(24, 32))
-    lut.write(tmp_path / "lut.json")
+def lut(make_lut, tmp_path) -> Lut:
+    """A made-up table, which is far from this machine's times."""
+    made = make_lut(width_mult=0.25, resolutions=(24, 32))
+    made.write(tmp_path / "lut.json")
+    return made
+
+
+@pytest.fixture
+def row(lut, make_accuracy, tmp_path):
+    """The winner of a search with the table."""
     accuracy = make_accuracy(width_mult=0.25, resolutions=(24, 32))
     target = Target(name=str(tmp_path / "lut.json"), lut=lut, limit_ms=2.0)
     return solve(Problem(accuracy=accuracy, targets=(target,))).results[0]
 
 
-def test_predicted_and_measured_side_by_side(row, run) -> None:
-    verdict = verify(row, run)
+def test_predicted_and_measured_side_by_side(row, run, lut) -> None:
+    verdict = verify(row, run, lut)
     assert verdict.predicted_ms == row.latency_ms
     assert verdict.measured_ms > 0
     assert verdict.error_percent == pytest.approx(
@@ -50,6 +57,7 @@ def fake_profile(monkeypatch, *, code: int = 0, out: str = "", err: str = "") ->
 
     def run_process(command, **_) -> subprocess.CompletedProcess[str]:
         assert Path(command[0]).stem == "fofa-profile"
+        Lut.read(Path(command[command.index("--lut") + 1]))
         return subprocess.CompletedProcess(command, code, out, err)
 
     monkeypatch.setattr(subprocess, "run", run_process)
@@ -65,65 +73,106 @@ def fake_profile(monkeypatch, *, code: int = 0, out: str = "", err: str = "") ->
         ({"out": "[]"}, "no usable result"),
     ],
 )
-def test_a_timing_that_fails_is_one_line(row, run, monkeypatch, result, message) -> None:
+def test_a_timing_that_fails_is_one_line(row, run, lut, monkeypatch, result, message) -> None:
     fake_profile(monkeypatch, **result)
     with pytest.raises(UserError, match=message):
-        verify(row, run)
+        verify(row, run, lut)
 
 
-def test_without_the_profiler_there_is_no_timing(row, run, monkeypatch) -> None:
+TIMING = {
+    "latency_ms": 1.0,
+    "noise_percent": 1.0,
+    "differences": [],
+    "stability": {"stable": True, "reasons": []},
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("latency_ms", 0),
+        ("latency_ms", -1.0),
+        ("latency_ms", float("nan")),
+        ("latency_ms", None),
+        ("noise_percent", "much"),
+        ("noise_percent", float("inf")),
+        ("differences", None),
+        ("differences", "none"),
+        ("stability", True),
+        ("stability", {"reasons": []}),
+    ],
+)
+def test_a_timing_of_another_form_is_refused_by_the_field(
+    row, run, lut, monkeypatch, field: str, value: object
+) -> None:
+    fake_profile(monkeypatch, out=json.dumps(TIMING | {field: value}))
+    with pytest.raises(UserError, match=f"no usable result: field {field}"):
+        verify(row, run, lut)
+
+
+def test_a_table_that_was_replaced_meanwhile_is_not_compared_with(
+    row, run, lut, make_lut, monkeypatch, tmp_path
+) -> None:
+    """The prediction, the batch size and the process that times take the table of the search."""
+    make_lut(width_mult=0.5, resolutions=(128,), slowdown=9.0).write(tmp_path / "lut.json")
+    seen = []
+
+    def run_process(command, **_) -> subprocess.CompletedProcess[str]:
+        seen.append(Lut.read(Path(command[command.index("--lut") + 1])))
+        return subprocess.CompletedProcess(command, 0, json.dumps(TIMING), "")
+
+    monkeypatch.setattr(subprocess, "run", run_process)
+    assert verify(row, run, lut).predicted_ms == row.latency_ms
+    assert seen == [lut]
+
+
+def test_without_the_profiler_there_is_no_timing(row, run, lut, monkeypatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with pytest.raises(UserError, match="fofa-profile, which is not installed here"):
-        verify(row, run)
+        verify(row, run, lut)
 
 
-def test_verdict_and_warnings(row, run, monkeypatch) -> None:
+def test_verdict_and_warnings(row, run, lut, monkeypatch) -> None:
     fake_profile(
         monkeypatch,
         out='{"latency_ms": 4.0, "noise_percent": 1.0, "differences": ["threads 1 in the table, 2 '
         'now"], "stability": {"stable": false, "reasons": ["other programs"]}}',
     )
-    verdict = verify(replace(row, method="published"), run)
+    verdict = verify(replace(row, method="published"), run, lut)
     assert verdict.holds is False
     assert verdict.measured_ms == 4.0
     text = " ".join(verdict.warnings)
     assert "threads 1 in the table" in text
     assert "unstable: other programs" in text
     assert "is published" in text
-    assert verify(replace(row, limit_ms=None), run).holds is None
+    assert verify(replace(row, limit_ms=None), run, lut).holds is None
 
 
-def test_other_classes_than_the_tables_are_said(row, run, monkeypatch, tmp_path) -> None:
-    lut = Lut.read(tmp_path / "lut.json")
+def test_other_classes_than_the_tables_are_said(row, run, lut, monkeypatch) -> None:
     entries = [
         entry.model_copy(update={"shape": {"num_classes": 1000}})
         if entry.position == "head"
         else entry
         for entry in lut.entries
     ]
-    lut.model_copy(update={"entries": entries}).write(tmp_path / "lut.json")
-    fake_profile(
-        monkeypatch,
-        out='{"latency_ms": 1.0, "noise_percent": 1.0, "differences": [], "stability": '
-        '{"stable": true, "reasons": []}}',
-    )
-    assert verify(row, run).warnings == (
+    fake_profile(monkeypatch, out=json.dumps(TIMING))
+    assert verify(row, run, lut.model_copy(update={"entries": entries})).warnings == (
         "the table is of networks with 1000 classes, the run has 10",
     )
 
 
-def test_a_run_of_another_width_is_refused(row, run, make_lut, tmp_path) -> None:
-    make_lut(width_mult=0.5, resolutions=(24, 32)).write(tmp_path / "lut.json")
+def test_a_run_of_another_width_is_refused(row, run, make_lut) -> None:
+    wider = make_lut(width_mult=0.5, resolutions=(24, 32))
     with pytest.raises(UserError, match=r"run is of width 0\.25, the table .* of width 0\.5"):
-        verify(row, run)
+        verify(row, run, wider)
 
 
-def test_what_cannot_be_verified(row, run) -> None:
+def test_what_cannot_be_verified(row, run, lut) -> None:
     with pytest.raises(UserError, match="needs a latency table"):
-        verify(replace(row, lut=None), run)
+        verify(replace(row, lut=None), run, lut)
     elastic = parse_architecture("3x3+3x4-3x3+3x3-3x3+3x3-3x3+3x3-3x3+3x3@24")
     with pytest.raises(UserError, match="no elastic architectures"):
-        verify(replace(row, timed_as=elastic.name), run)
+        verify(replace(row, timed_as=elastic.name), run, lut)
 
 
 def test_verdicts() -> None:

@@ -38,13 +38,13 @@ NAMES = {
 }
 
 
-@pytest.fixture(params=NAMES.values(), ids=NAMES.keys())
+@pytest.fixture(scope="module", params=NAMES.values(), ids=NAMES.keys())
 def name(request: pytest.FixtureRequest) -> str:
     found: str = request.param
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def collection(
     name: str, make_lut: Callable[..., Lut], trained_within: Callable[..., AccuracyTable]
 ) -> Collection:
@@ -66,7 +66,7 @@ def collection(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def report(collection: Collection, name: str) -> Report:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

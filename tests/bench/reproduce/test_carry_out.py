@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from rich.console import Console
 from waiting import PATIENCE_SECONDS
 
 from bench.commands.reproduce import app as reproduce_app
-from bench.reproduce.carry_out import carry_out
+from bench.reproduce.carry_out import Report, carry_out, report
 from bench.reproduce.plan import (
     EvaluateOptions,
     Job,
@@ -44,16 +43,21 @@ EXPECTED = [
 ]
 
 
-def run(study: Study, commands: Any) -> tuple[int, str]:
+def no_report(study: Study, luts_dir: Path, console: Console) -> Path:
+    """In place of the report, which takes longer than all that is tested here."""
+    return study.out / "report.html"
+
+
+def run(study: Study, commands: Any, report: Report = no_report) -> tuple[int, str]:
     stream = io.StringIO()
     console = Console(file=stream, width=120)
     luts = study.out.parent / "luts"
-    code = carry_out(study, luts_dir=luts, console=console, command=commands)
+    code = carry_out(study, luts_dir=luts, console=console, command=commands, report=report)
     return code, stream.getvalue()
 
 
 def test_everything_is_done_once_and_in_order(study: Study, commands: Any) -> None:
-    code, shown = run(study, commands)
+    code, shown = run(study, commands, report)
     assert code == 0
     assert commands.calls == EXPECTED
     assert "0 of 8 steps done" in shown
@@ -222,20 +226,34 @@ CHILD = """
 import signal, sys, time
 def stop(*_):
     print("saved", flush=True)
-    sys.exit(130)
-signal.signal(signal.SIGTERM, stop)
+    sys.exit({code})
+{listen}
 print("ready", flush=True)
 time.sleep(600)
 """
 PARENT = """
 import sys
 from bench.reproduce.carry_out import run_module
-sys.exit(run_module("slow_child", []))
+code = run_module("slow_child", [])
+print(code)
 """
+LISTEN = "signal.signal(signal.SIGTERM, stop)"
+DEAF = "signal.signal(signal.SIGTERM, signal.SIG_DFL)"
 
 
-def test_a_stop_signal_reaches_the_step_and_is_waited_for(tmp_path: Path) -> None:
-    (tmp_path / "slow_child.py").write_text(CHILD)
+@pytest.mark.parametrize(
+    ("listen", "code", "said"),
+    [
+        pytest.param(LISTEN, 130, "saved\n130\n", id="it saves"),
+        pytest.param(LISTEN, 0, "saved\n130\n", id="it was done in that moment"),
+        pytest.param(LISTEN, 2, "saved\n2\n", id="it failed in that moment"),
+        pytest.param(DEAF, 0, "130\n", id="it had not begun"),
+    ],
+)
+def test_a_stop_signal_reaches_the_step_and_is_waited_for(
+    tmp_path: Path, listen: str, code: int, said: str
+) -> None:
+    (tmp_path / "slow_child.py").write_text(CHILD.format(listen=listen, code=code))
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT],
         cwd=tmp_path,
@@ -245,7 +263,31 @@ def test_a_stop_signal_reaches_the_step_and_is_waited_for(tmp_path: Path) -> Non
     )
     assert parent.stdout is not None
     assert parent.stdout.readline() == "ready\n"
-    time.sleep(0.2)
     parent.send_signal(signal.SIGTERM)
-    assert parent.wait(timeout=PATIENCE_SECONDS) == 130
-    assert parent.stdout.read() == "saved\n"
+    assert parent.communicate(timeout=PATIENCE_SECONDS)[0] == said
+
+
+STARTING = """
+import os, signal, subprocess
+from bench.reproduce import carry_out
+class Popen(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        super().__init__(*arguments, **options)
+carry_out.subprocess.Popen = Popen
+print(carry_out.run_module("slow_child", []))
+"""
+
+
+def test_a_signal_that_comes_before_the_step_stops_it(tmp_path: Path) -> None:
+    (tmp_path / "slow_child.py").write_text(CHILD.format(listen="", code=0))
+    done = subprocess.run(
+        [sys.executable, "-c", STARTING],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert done.stdout.splitlines()[-1] == "130", done.stderr
