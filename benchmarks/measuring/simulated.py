@@ -53,7 +53,7 @@ def _compare(
     plugin = SimulatedPlugin(device)
     with plugin.open(PluginOptions()) as session:
         plan, rounds = run_rounds(session, workload, settings, plugin.instruments())
-    made = evaluate(plan, rounds, workload.canary.name)
+    made = evaluate(plan, rounds, workload.canary.name, blocks=workload.blocks)
     careful = [made.summaries[item.name].median_ms for item in workload.items]
     errors = _errors_percent(careful, device, workload.items)
     return Finding(

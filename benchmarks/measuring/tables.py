@@ -37,10 +37,11 @@ def findings(path: Path) -> list[Finding]:
     rounds = [round_of(record, samples.items) for record in samples.rounds]
     canary = next(name for name in samples.items if name.startswith("canary "))
     held_out = {name for name in samples.items if name.startswith(("validation ", "repeat "))}
-    measurement = evaluate(samples.plan, rounds, canary, held_out)
+    blocks = {name for name in samples.items if name.startswith("block ")}
+    measurement = evaluate(samples.plan, rounds, canary, blocks=blocks, held_out=held_out)
     return [
         _no_calibration(lut, measurement),
-        _no_drift_correction(measurement.used, canary),
+        _no_drift_correction(measurement.used, canary, blocks),
         *_key_without_resolution(lut),
     ]
 
@@ -69,9 +70,9 @@ def _no_calibration(lut: Lut, measurement: Measurement) -> Finding:
     )
 
 
-def _no_drift_correction(rounds: Sequence[Round], canary: str) -> Finding:
+def _no_drift_correction(rounds: Sequence[Round], canary: str, blocks: set[str]) -> Finding:
     visits = [visit for round_ in rounds for visit in round_.visits]
-    drift = estimate_drift(visits, canary)
+    drift = estimate_drift(visits, canary, blocks)
     plain: dict[str, list[float]] = {}
     corrected: dict[str, list[float]] = {}
     for visit in visits:

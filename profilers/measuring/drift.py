@@ -6,11 +6,16 @@ round at a random place, so each visit's deviation from its item's median says h
 was just then. The running median of those deviations is the machine's slowness, and every sample is
 divided by the value at its time. On a shared two-core virtual machine this halves the scatter of a
 network's time; the canary alone, seen ten times less often, leaves most of it.
+
+There are two courses, because items do not feel the same. When a neighbour on the same chip takes
+room in the shared cache, whole networks, whose weights do not fit into a core's own, become slower
+by a tenth and more, and single blocks by nothing. The blocks' course is the blocks' own; what
+networks have in common beyond it is added for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +25,8 @@ from profilers.measuring.statistics import running_median
 
 WINDOW = 15
 """Visits per smoothed value; some 0.2 s of a measurement. One alone is as noisy as its item."""
+NETWORK_WINDOW = 9
+"""The same for networks; some 0.6 s. Five to twenty-five do equally well."""
 CANARY_WINDOW = 5
 """The same for the canary's own course, which has fewer visits."""
 ITERATIONS = 4
@@ -32,7 +39,9 @@ class Drift:
 
     Attributes:
         seconds: times of the visits, ascending, (N,).
-        slowness: smoothed, (N,).
+        slowness: of single blocks, smoothed, (N,); ones if there are none.
+        network_slowness: of whole networks, (N,).
+        blocks: names of the items that are single blocks; all others are networks.
         canary_percent: spread (5th to 95th percentile) of the canary's smoothed course before
             correction: how much the machine drifted.
         residual_percent: the same after correction: what is left.
@@ -40,16 +49,23 @@ class Drift:
 
     seconds: np.ndarray
     slowness: np.ndarray
+    network_slowness: np.ndarray
+    blocks: frozenset[str]
     canary_percent: float
     residual_percent: float
 
-    def at(self, seconds: float) -> float:
-        """Slowness at a time, interpolated."""
-        return float(np.interp(seconds, self.seconds, self.slowness))
+    def at(self, seconds: float, item: str) -> float:
+        """Slowness of an item at a time, interpolated."""
+        slowness = self.slowness if item in self.blocks else self.network_slowness
+        return float(np.interp(seconds, self.seconds, slowness))
 
 
-def estimate_drift(visits: Sequence[Visit], canary: str) -> Drift:
-    """The drift that all `visits` show; `canary` is the name of the reference item.
+def estimate_drift(visits: Sequence[Visit], canary: str, blocks: Collection[str] = ()) -> Drift:
+    """The drift that all `visits` show.
+
+    Args:
+        canary: the name of the reference item, a network.
+        blocks: names of the items that are no whole networks.
 
     Raises:
         ValueError: if the canary was never visited.
@@ -59,34 +75,43 @@ def estimate_drift(visits: Sequence[Visit], canary: str) -> Drift:
         raise ValueError(f"no visit of the canary {canary!r}")
     seconds = np.array([visit.seconds for visit in ordered])
     values = np.log([np.median(visit.samples_ms) for visit in ordered])
-    members = _rows_by_item(ordered)
+    items = np.array([visit.item for visit in ordered])
+    is_block = np.isin(items, sorted(blocks))
     course = np.zeros(len(ordered))
-    for _ in range(ITERATIONS):
-        deviation = np.empty(len(ordered))
-        for rows in members.values():
-            deviation[rows] = values[rows] - np.median((values - course)[rows])
-        course = running_median(deviation, WINDOW)
-        course -= np.median(course)
-    own = members[canary]
+    if is_block.any():
+        common = _common_course(values[is_block], items[is_block], WINDOW)
+        course = np.interp(seconds, seconds[is_block], common)
+    beyond = _common_course((values - course)[~is_block], items[~is_block], NETWORK_WINDOW)
+    network_course = course + np.interp(seconds, seconds[~is_block], beyond)
+    own = items == canary
     return Drift(
         seconds=seconds,
         slowness=np.exp(course),
+        network_slowness=np.exp(network_course),
+        blocks=frozenset(blocks),
         canary_percent=_spread_percent(values[own]),
-        residual_percent=_spread_percent((values - course)[own]),
+        residual_percent=_spread_percent((values - network_course)[own]),
     )
 
 
 def correct(visit: Visit, drift: Drift) -> list[float]:
     """The visit's samples as they would be at the machine's median speed, in ms."""
-    slowness = drift.at(visit.seconds)
+    slowness = drift.at(visit.seconds, visit.item)
     return [sample / slowness for sample in visit.samples_ms]
 
 
-def _rows_by_item(visits: Sequence[Visit]) -> dict[str, np.ndarray]:
-    rows: dict[str, list[int]] = {}
-    for row, visit in enumerate(visits):
-        rows.setdefault(visit.item, []).append(row)
-    return {item: np.array(numbers) for item, numbers in rows.items()}
+def _common_course(values: np.ndarray, items: np.ndarray, window: int) -> np.ndarray:
+    """What the logarithms of times, (N,), of some items have in common over time; median 0."""
+    _, number = np.unique(items, return_inverse=True)
+    members = [np.flatnonzero(number == item) for item in range(number.max() + 1)]
+    course = np.zeros(len(values))
+    for _ in range(ITERATIONS):
+        deviation = np.empty(len(values))
+        for rows in members:
+            deviation[rows] = values[rows] - np.median((values - course)[rows])
+        course = running_median(deviation, window)
+        course -= np.median(course)
+    return course
 
 
 def _spread_percent(log_values: np.ndarray) -> float:

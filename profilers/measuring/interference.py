@@ -52,10 +52,12 @@ class OtherProfilers:
 
     Args:
         place: where the users' folders are; the temporary folder by default.
+        waiting: number of a profiler that only waits for this one; it does not count.
     """
 
-    def __init__(self, place: Path | None = None) -> None:
+    def __init__(self, place: Path | None = None, *, waiting: int | None = None) -> None:
         self._place = place or Path(tempfile.gettempdir())
+        self._waiting = waiting
         process = psutil.Process()
         self._own = f"{process.pid}-{process.create_time():.3f}{SUFFIX}"
 
@@ -87,7 +89,8 @@ class OtherProfilers:
                     user = int(folder.name.removeprefix(FOLDER_NAME))
                     with _opened(folder, user) as opened:
                         found |= {n for n in _names(opened) if _is_alive(n, user)}
-        return len(found - {self._own})
+        others = found - {self._own}
+        return sum(not name.startswith(f"{self._waiting}-") for name in others)
 
 
 @contextlib.contextmanager

@@ -64,17 +64,24 @@ class Measurement:
 
 
 def evaluate(
-    plan: SchedulePlan, rounds: Sequence[Round], canary: str, held_out: Collection[str] = ()
+    plan: SchedulePlan,
+    rounds: Sequence[Round],
+    canary: str,
+    *,
+    blocks: Collection[str] = (),
+    held_out: Collection[str] = (),
 ) -> Measurement:
     """Correct finished rounds for drift and summarise them, item by item.
 
     Args:
+        blocks: items that are single blocks; all others are whole networks.
         held_out: items that are corrected but say nothing about the drift: those that a table is
             validated with take no part in anything that it is made of.
     """
     used = usable_rounds(rounds)
     visits = [visit for round_ in used for visit in round_.visits]
-    drift = estimate_drift([visit for visit in visits if visit.item not in held_out], canary)
+    telling = [visit for visit in visits if visit.item not in held_out]
+    drift = estimate_drift(telling, canary, blocks)
     by_item: dict[str, list[list[float]]] = {}
     for visit in visits:
         by_item.setdefault(visit.item, []).append(correct(visit, drift))

@@ -122,7 +122,7 @@ def time_network(
     )
     workload = Workload(canary_item(CANARY_RESOLUTION, NetworkConfig()), items)
     plan, rounds = run_rounds(session, workload, settings, instruments)
-    measurement = evaluate(plan, rounds, workload.canary.name)
+    measurement = evaluate(plan, rounds, workload.canary.name, blocks=workload.blocks)
     first, second = (measurement.summaries[item.name] for item in items)
     latency = (first.median_ms + second.median_ms) / 2
     noise = noise_percent([(first.median_ms, second.median_ms)])

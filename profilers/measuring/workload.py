@@ -70,6 +70,11 @@ class Workload:
     items: tuple[Item, ...]
 
     @property
+    def blocks(self) -> frozenset[str]:
+        """Names of the items that are single blocks."""
+        return frozenset(item.name for item in self.items if item.role == "block")
+
+    @property
     def held_out(self) -> frozenset[str]:
         """Names of the items that take no part in making a table."""
         return frozenset(item.name for item in self.items if item.role in HELD_OUT)

@@ -59,7 +59,9 @@ class TimedSession:
             held_out = frozenset()
         return cls(
             workload=workload,
-            measurement=evaluate(plan, rounds, workload.canary.name, held_out),
+            measurement=evaluate(
+                plan, rounds, workload.canary.name, blocks=workload.blocks, held_out=held_out
+            ),
         )
 
     def times_ms(self, *roles: str) -> dict[Architecture, float]:

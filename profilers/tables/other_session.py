@@ -78,8 +78,8 @@ class SessionJob(FileModel):
             items.append(network_item(role, network.subnet, network.resolution, config))
         return Workload(canary_item(self.canary_resolution, config), tuple(items))
 
-    def run(self) -> tuple[Workload, Measurement]:
-        """Open a session of the runtime and time them.
+    def run(self, waiting: int | None = None) -> tuple[Workload, Measurement]:
+        """Open a session of the runtime and time them; the process `waiting` is idle meanwhile.
 
         Raises:
             UserError: if the plugin is not installed or cannot run here.
@@ -89,7 +89,7 @@ class SessionJob(FileModel):
             raise UserError(f"plugin {self.plugin} does not run networks")
         settings = MeasureSettings(**self.settings)
         options = PluginOptions(**self.options)
-        with OtherProfilers() as others, plugin.open(options) as session:
+        with OtherProfilers(waiting=waiting) as others, plugin.open(options) as session:
             instruments = Instruments(other_profilers=others.count)
             plan, rounds = run_rounds(session, workload, settings, instruments)
         return workload, evaluate(plan, rounds, workload.canary.name)
@@ -185,7 +185,7 @@ def main(source: Path, result: Path) -> None:
     """Do the job in one file and write its samples to another."""
     end_with_parent()
     job = SessionJob.read(source)
-    _, measurement = job.run()
+    _, measurement = job.run(waiting=os.getppid())
     write_samples(result, measurement.samples_file({"plugin": job.plugin}))
 
 

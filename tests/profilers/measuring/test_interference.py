@@ -18,7 +18,8 @@ HOLD = """
 import sys
 from pathlib import Path
 from profilers.measuring.interference import OtherProfilers
-with OtherProfilers(Path(sys.argv[1])) as others:
+waiting = int(sys.argv[2]) if sys.argv[2:] else None
+with OtherProfilers(Path(sys.argv[1]), waiting=waiting) as others:
     print(others.count(), flush=True)
     sys.stdin.readline()
     print(others.count(), flush=True)
@@ -27,9 +28,10 @@ with OtherProfilers(Path(sys.argv[1])) as others:
 
 
 @pytest.fixture
-def other(tmp_path):
+def other(tmp_path, request):
+    waiting = [str(os.getpid())] if getattr(request, "param", None) == "for it" else []
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)],
+        [sys.executable, "-c", HOLD, str(tmp_path), *waiting],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -238,3 +240,11 @@ def test_a_file_planted_under_ones_own_name_is_not_written_to(tmp_path):
     (own_folder(tmp_path) / others._own).symlink_to(victim)
     with others:
         assert victim.read_text() == "content"
+
+
+@pytest.mark.parametrize("other", ["for it"], indirect=True)
+def test_a_profiler_that_waits_for_this_one_does_not_disturb_it(tmp_path, other):
+    assert other.stdout.readline().strip() == "0"
+    with OtherProfilers(tmp_path):
+        print(file=other.stdin, flush=True)
+        assert other.stdout.readline().strip() == "0"
