@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from waiting import PATIENCE_SECONDS
+from waiting import PATIENCE_SECONDS, wait_for_file
 
 from fofa.runs import Run
 
@@ -74,9 +73,7 @@ def test_a_job_goes_on_when_a_worker_was_killed(command: Command, tmp_path: Path
         log.open("wb") as stderr,
         subprocess.Popen(arguments, stderr=stderr, env=environment) as process,
     ):
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not (folder / "weights.safetensors").is_file() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for_file(folder / "weights.safetensors", process)
         workers_of(process)[-1].send_signal(signal.SIGKILL)
         assert process.wait(timeout=PATIENCE_SECONDS) == 0, log.read_text()
     record = Run.open(folder).record
@@ -107,9 +104,7 @@ def test_a_job_without_restarts_ends_when_a_worker_dies(
     arguments = torchrun(processes, *train_arguments(command, folder))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(arguments, stderr=subprocess.DEVNULL, env=environment) as process:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not (folder / "weights.safetensors").is_file() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for_file(folder / "weights.safetensors", process)
         workers_of(process)[-1].send_signal(signal.SIGKILL)
         assert process.wait(timeout=PATIENCE_SECONDS) != 0
     assert Run.open(folder).record.status == "running"

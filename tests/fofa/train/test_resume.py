@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from waiting import PATIENCE_SECONDS
+from waiting import PATIENCE_SECONDS, wait_for_file
 
 from fofa.runs import Run
 
@@ -115,9 +115,7 @@ def test_a_terminated_run_saves_and_goes_on(command: Command, run: Runner, tmp_p
     arguments = command(folder, "fofa-n3", checkpoint_steps=1000)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not (folder / "weights.safetensors").is_file() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for_file(folder / "weights.safetensors", process)
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
     if process.returncode == 130:
@@ -136,9 +134,7 @@ def test_a_second_trainer_in_the_same_folder_is_refused(
     first = command(folder, "fofa-n3", epoch_scale=10)
     with subprocess.Popen(first, stderr=subprocess.DEVNULL, env=environment) as process:
         try:
-            deadline = time.monotonic() + PATIENCE_SECONDS
-            while not (folder / "run.json").is_file() and time.monotonic() < deadline:
-                time.sleep(0.05)
+            wait_for_file(folder / "run.json", process)
             second = run(first)
         finally:
             process.kill()
