@@ -125,7 +125,8 @@ class ArchitectureAccuracy(BaseModel):
     macs: Count
     params: Count
 
-    _family: Family = PrivateAttr(default=MOBILENETV3)
+    # A factory, as pydantic makes a deep copy of a default for every row.
+    _family: Family = PrivateAttr(default_factory=lambda: MOBILENETV3)
 
     @cached_property
     def architecture(self) -> Architecture:

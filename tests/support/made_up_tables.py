@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -72,6 +73,12 @@ def make_validation(mape_percent: float, noise_percent: float = 0.5) -> Validati
     )
 
 
+@functools.cache
+def cost_of(architecture: Architecture, config: NetworkConfig) -> tuple[int, int]:
+    """Multiply-adds and parameters, counted once for all tables."""
+    return macs(architecture, config), params(architecture, config)
+
+
 def make_accuracy(
     *,
     kind: SpaceKind = "compound",
@@ -90,7 +97,8 @@ def make_accuracy(
     space = SearchSpace(kind=kind, width_mult=width_mult, resolutions=tuple(resolutions))
     config = NetworkConfig(width_mult=width_mult, num_classes=num_classes)
     chosen = list(space.architectures() if architectures is None else architectures)
-    most = max(macs(architecture, config) for architecture in chosen)
+    costs = {architecture: cost_of(architecture, config) for architecture in chosen}
+    most = max(cost for cost, _ in costs.values())
     values = {
         "recipe": "fofa-n3",
         "dataset": "made-up",
@@ -100,12 +108,12 @@ def make_accuracy(
         "architectures": [
             ArchitectureAccuracy(
                 name=a.name,
-                top1=top1(a) if top1 else 60 + 20 * macs(a, config) / most,
+                top1=top1(a) if top1 else 60 + 20 * cost / most,
                 top5=100,
-                macs=macs(a, config),
-                params=params(a, config),
+                macs=cost,
+                params=size,
             )
-            for a in chosen
+            for a, (cost, size) in costs.items()
         ],
     }
     return AccuracyTable(**values | fields)

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import run_here
 from waiting import PATIENCE_SECONDS
 
+from bench.commands.bench import main
 from fofa.accuracy import AccuracyTable
 from fofa.latency import Lut
 
@@ -20,10 +22,16 @@ from fofa.latency import Lut
 def fofa_bench(
     folder: Path, *arguments: str | Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
+    settings = {"GITHUB_ACTIONS": ""} | environment
+    return run_here(main, "fofa-bench", *arguments, cwd=folder, **settings)
+
+
+def started_fofa_bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same as a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "bench.commands.bench", *map(str, arguments)],
+        [sys.executable, "-m", "bench.commands.bench", *arguments],
         cwd=folder,
-        env={**os.environ, "GITHUB_ACTIONS": "", "OMP_NUM_THREADS": "1"} | environment,
+        env={**os.environ, "GITHUB_ACTIONS": "", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -43,7 +51,7 @@ def made(
     tmp_path_factory: pytest.TempPathFactory, write_project: Callable[[Path], Path]
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = write_project(tmp_path_factory.mktemp("made"))
-    return folder, fofa_bench(folder, "--tables", "2,3,4,5", "--figures", "1,4")
+    return folder, started_fofa_bench(folder, "--tables", "2,3,4,5", "--figures", "1,4")
 
 
 def test_everything_is_written(made: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

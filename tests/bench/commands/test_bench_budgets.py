@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from in_process import run_here
 
 from bench.commands.bench import main
 from fofa.accuracy import AccuracyTable
@@ -62,18 +63,13 @@ def project(
 
 
 @pytest.fixture
-def bench(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> Bench:
+def bench(project: Path, tmp_path: Path) -> Bench:
     """The program in this process: its exit code, standard output and standard error."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(project)
-        out = ("--out", str(tmp_path / "report"))
-        monkeypatch.setattr("sys.argv", ["fofa-bench", *arguments, *out])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code or 0, *capsys.readouterr()
+        out = ("--out", tmp_path / "report")
+        done = run_here(main, "fofa-bench", *arguments, *out, cwd=project)
+        return done.returncode, done.stdout, done.stderr
 
     return run
 

@@ -13,7 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from in_process import run_here
 from waiting import PATIENCE_SECONDS
+
+from bench.commands.bench import main
 
 COMMAND = [sys.executable, "-m", "bench.commands.bench", "--tables", "2,3,5", "--figures", "1,4"]
 
@@ -72,8 +75,7 @@ def test_killed_at_random_moments(tmp_path: Path, write_project: Callable[[Path]
 
 def test_a_place_that_cannot_be_written_is_one_line(project: Path) -> None:
     (project / "reports/tables").write_text("a file where a folder should be")
-    process = fofa_bench(project)
-    _, stderr = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 2
-    assert stderr.count(b"\n") == 1
-    assert b"cannot write" in stderr
+    done = run_here(main, "fofa-bench", *COMMAND[3:], cwd=project)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "cannot write" in done.stderr

@@ -2,33 +2,27 @@
 
 import json
 import subprocess
-import sys
 import zipfile
 
 import onnx
 import pytest
 import remote_machines
+from in_process import run_here
 from waiting import PATIENCE_SECONDS
 
 from fofa.latency import Lut
 from fofa.runtime.graph import build_model
 from fofa.space import NetworkConfig, network_blocks, parse_subnet
+from profilers.commands.profile import main
 from profilers.measuring.samples import read_samples
 
-COMMAND = [sys.executable, "-m", "profilers.commands.profile"]
 TINY = ["--resolutions", "32", "--width-mult", "0.25", "--num-classes", "10"]
 QUICK = [*TINY, "--budget-seconds", "1", "--session-gap", "0"]
 
 
 def profile(*arguments, code=0, cwd=None, programs=None):
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=PATIENCE_SECONDS,
-        env=remote_machines.environment(programs or "/nowhere"),
-    )
+    environment = remote_machines.environment(programs or "/nowhere")
+    done = run_here(main, "fofa-profile", *arguments, cwd=cwd, **environment)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done

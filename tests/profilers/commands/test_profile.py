@@ -10,27 +10,25 @@ import time
 import ofa_files
 import onnx
 import pytest
+from in_process import run_here
 from waiting import PATIENCE_SECONDS
 
 from fofa.latency import Lut
 from fofa.runtime.graph import build_model
 from fofa.space import NetworkConfig, network_blocks, parse_subnet
+from profilers.commands.profile import main
 from profilers.measuring.samples import partial_path
 
 COMMAND = [sys.executable, "-m", "profilers.commands.profile"]
 TINY = ["--resolutions", "32", "--width-mult", "0.25", "--num-classes", "10"]
 QUICK = [*TINY, "--budget-seconds", "1", "--session-gap", "0"]
+BRIEF = ["--budget-seconds", "0.5"]
+ALONE = [*QUICK, "--sessions", "1"]
 ATTEMPTS = 3
 
 
 def profile(*arguments, code=0, cwd=None):
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=PATIENCE_SECONDS,
-    )
+    done = run_here(main, "fofa-profile", *arguments, cwd=cwd)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -75,7 +73,7 @@ def test_a_table_is_measured_written_and_summed_up(measured):
 
 def test_one_session_alone_says_nothing_of_others(tmp_path):
     out = tmp_path / "t.json"
-    measure(out, "--device", "cpu", "--sessions", "1", *QUICK)
+    measure(out, "--device", "cpu", *ALONE)
     lut = Lut.read(out)
     assert lut.validation.between_sessions is None
     assert lut.validation.within_session.networks == 8
@@ -101,7 +99,7 @@ def test_require_match_stops_before_anything_is_written(tmp_path, measured):
 
 def test_strict_is_1_exactly_where_the_table_says_unstable(tmp_path):
     out = tmp_path / "t.json"
-    done = measure(out, "--device", "cpu", "--strict", "--json", *QUICK, code=None)
+    done = measure(out, "--device", "cpu", "--strict", "--json", *ALONE, code=None)
     stability = Lut.read(out).stability
     assert done.returncode == (0 if stability.stable else 1)
     assert json.loads(done.stdout)["stability"] == stability.model_dump()
@@ -114,11 +112,13 @@ def test_load_beside_it_makes_it_unstable(tmp_path):
         for _ in range(os.cpu_count() or 1)
     ]
     try:
-        done = profile("--device", "cpu", "--out", out, "--strict", *QUICK, code=1)
+        command = [*COMMAND, "--device", "cpu", "--out", str(out), "--strict", *ALONE]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     finally:
         for burner in burners:
             burner.kill()
             burner.wait()
+    assert done.returncode == 1, done.stderr
     if not out.exists():
         assert "not written, because" in done.stderr
         return
@@ -129,7 +129,7 @@ def test_load_beside_it_makes_it_unstable(tmp_path):
 
 def test_a_killed_run_resumes(tmp_path):
     out = tmp_path / "t.json"
-    command = [*COMMAND, "--device", "cpu", "--out", str(out), *TINY, "--budget-seconds", "60"]
+    command = [*COMMAND, "--device", "cpu", "--out", str(out), *ALONE, "--budget-seconds", "8"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     partial, deadline = partial_path(out), time.monotonic() + PATIENCE_SECONDS
     while not (partial.exists() and partial.read_bytes().count(b"\n") >= 4):
@@ -225,7 +225,7 @@ def test_a_table_is_compared_with_an_older_one(measured, tmp_path):
     assert "NO, beyond what they state" in done.stdout
     profile("--lut", older, "--compare", slower, "--strict", code=1)
     out = tmp_path / "new.json"
-    options = ["--device", "epyc7763", *QUICK, "--compare", slower, "--json"]
+    options = ["--device", "epyc7763", *ALONE, "--compare", slower, "--json"]
     found = json.loads(measure(out, *options).stdout)["agreement"]
     assert found["architectures"] == 243
     assert found["common_percent"] < -30
@@ -252,7 +252,8 @@ def network(tmp_path_factory):
 
 def test_one_network_is_timed_and_compared_with_a_table(measured, network):
     done = profile(
-        "--network", network, "--lut", measured[0], "--architecture", "23432@32", "--json"
+        *("--network", network, "--lut", measured[0], "--architecture", "23432@32", "--json"),
+        *BRIEF,
     )
     timing = json.loads(done.stdout)
     assert timing["architecture"] == "23432@32"
@@ -266,7 +267,7 @@ def test_one_network_is_timed_and_compared_with_a_table(measured, network):
 
 
 def test_without_a_table_only_the_latency_is_told(network):
-    done = profile("--network", network)
+    done = profile("--network", network, *BRIEF)
     assert "latency" in done.stdout
     assert "table says" not in done.stdout
 
@@ -281,6 +282,6 @@ def test_a_network_says_itself_what_it_is(tmp_path, measured, network):
     entry = model.metadata_props.add()
     entry.key, entry.value = "architecture", "23432@32"
     onnx.save(model, tmp_path / "named.onnx")
-    done = profile("--network", tmp_path / "named.onnx", "--lut", measured[0])
+    done = profile("--network", tmp_path / "named.onnx", "--lut", measured[0], *BRIEF)
     assert "23432@32" in done.stdout
     assert "table says" in done.stdout
