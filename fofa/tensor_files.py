@@ -7,14 +7,16 @@ and plain values only. Torch is imported only where its tensors are asked for.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from fofa.errors import UserError
 from fofa.files import write_bytes
@@ -30,12 +32,20 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         UserError: if the file cannot be read or is damaged.
     """
-    return _read(path, "pt")
+    from safetensors.torch import load
+
+    content = _content(path)
+    with _damage_named(path):
+        return load(content), _metadata(content)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """As `read_tensors`, as numpy arrays and without torch."""
-    return _read(path, "numpy")
+    from safetensors.numpy import load
+
+    content = _content(path)
+    with _damage_named(path):
+        return load(content), _metadata(content)
 
 
 def write_tensors(
@@ -120,15 +130,30 @@ def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
         raise UserError(f"{path}: its parts are larger than the file, so they overlap")
 
 
-def _read(path: Path, framework: str) -> tuple[dict[str, Any], dict[str, str]]:
+def _content(path: Path) -> bytes:
+    """The whole file. It is not mapped into memory: whoever wrote it anew in place would change
+    the values of tensors that were read, and one that became shorter would end this process."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    if not path.is_file():
+        raise UserError(f"{path}: cannot read: not a regular file")
     try:
-        with safe_open(path, framework) as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
-    except (SafetensorError, TypeError, ValueError) as error:
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The metadata in the header of a safetensors file."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return dict(header.get("__metadata__") or {})
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """What the library raises for a damaged file as one line that names it."""
+    try:
+        yield
+    except (SafetensorError, TypeError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: damaged or not a safetensors file ({reason})") from None

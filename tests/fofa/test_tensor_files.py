@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import torch
 from fofa.errors import UserError
 from fofa.tensor_files import read_arrays, read_tensors, write_arrays, write_tensors
 
+ROOT = Path(__file__).parents[2]
 READERS = [read_tensors, read_arrays]
 
 
@@ -62,6 +64,34 @@ def test_a_missing_file_and_a_folder_are_said(
         read(tmp_path / "absent")
     with pytest.raises(UserError, match=r"cannot read|damaged"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("shorter", [False, True])
+def test_what_was_read_stays_when_the_file_is_written_in_place(
+    read: Callable[[Path], tuple[dict, dict]], shorter: bool, tmp_path: Path
+) -> None:
+    """As `cp` writes it; in a process of its own, which a mapped file that shrinks would end."""
+    path = tmp_path / "a.safetensors"
+    write_arrays(path, {"a": np.ones(100_000, np.float32)})
+    code = (
+        "import sys; from pathlib import Path; from fofa.tensor_files import *;"
+        f"path = Path({str(path)!r}); tensors, _ = {read.__name__}(path);"
+        f"path.write_bytes(b'') if {shorter} else path.write_bytes(bytes(path.stat().st_size));"
+        "print(float(tensors['a'].sum()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout) == (0, "100000.0\n"), done.stderr
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_what_is_no_file_is_not_waited_for(read: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(UserError, match="cannot read: not a regular file"):
+            read(path)
 
 
 def test_arrays_need_no_torch(tmp_path: Path) -> None:
