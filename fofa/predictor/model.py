@@ -29,6 +29,8 @@ from fofa.tensor_files import check_plain, read_arrays, read_saved, write_arrays
 METADATA_KEY = "fofa"
 OFA_RESOLUTIONS = tuple(range(112, 225, 16))
 """The resolutions that OFA's predictor has a feature for."""
+LARGEST = 25.0
+"""A prediction beyond is no accuracy, and no error of training makes one: a percentage, perhaps."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
@@ -89,15 +91,24 @@ class Predictor:
         """Predicted top-1 accuracy of each architecture as a fraction (0.77 is 77%), float64 (N,).
 
         Raises:
-            UserError: if the population has a resolution that the predictor has no feature for.
+            UserError: if the population has a resolution that the predictor has no feature for, or
+                what comes out is no accuracy (no number, or far from a fraction).
         """
         hidden = features(population, self.resolutions)
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            hidden = hidden @ weight
-            hidden += bias
-            np.maximum(hidden, 0.0, out=hidden)
-        out = hidden @ self.weights[-1] + self.biases[-1]
-        return out[:, 0].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes out is looked at
+            for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+                hidden = hidden @ weight
+                hidden += bias
+                np.maximum(hidden, 0.0, out=hidden)
+            out = (hidden @ self.weights[-1] + self.biases[-1])[:, 0].astype(np.float64)
+        strange = np.flatnonzero(~(np.abs(out) <= LARGEST))
+        if len(strange):
+            row = int(strange[0])
+            raise UserError(
+                f"the predictor gives {out[row]:.3g} for {population.architecture(row).name}, "
+                "expected a fraction such as 0.77"
+            )
+        return out
 
     def save(self, path: Path) -> None:
         """Write the predictor as safetensors, atomically."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,8 +59,7 @@ class OtherProfilers:
     def __init__(self, place: Path | None = None, *, waiting: int | None = None) -> None:
         self._place = place or Path(tempfile.gettempdir())
         self._waiting = waiting
-        process = psutil.Process()
-        self._own = f"{process.pid}-{process.create_time():.3f}{SUFFIX}"
+        self._own = f"{os.getpid()}-{began_seconds(psutil.Process()):.3f}{SUFFIX}"
 
     def __enter__(self) -> Self:
         if hasattr(os, "getuid"):
@@ -115,12 +115,28 @@ def _names(opened: int) -> list[str]:
     return [entry.name for entry in os.scandir(opened)]
 
 
+def began_seconds(process: psutil.Process) -> float:
+    """When a process began in seconds; on Linux since the system did, whatever its clock is set to.
+
+    Raises:
+        psutil.NoSuchProcess: if it ended meanwhile.
+    """
+    if sys.platform != "linux":
+        return process.create_time()
+    try:
+        status = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        raise psutil.NoSuchProcess(process.pid) from None
+    ticks = int(status.rpartition(")")[2].split()[19])  # after the name: fields 3 and on; 22
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _is_alive(name: str, user: int) -> bool:
     """Whether the process that a file of this name stands for runs, and is `user`'s."""
     number, _, began = name.removesuffix(SUFFIX).partition("-")
     try:
         process = psutil.Process(int(number))
-        same = abs(process.create_time() - float(began)) <= CLOCK_TOLERANCE_SECONDS
+        same = abs(began_seconds(process) - float(began)) <= CLOCK_TOLERANCE_SECONDS
         return same and process.uids().real == user
     except (psutil.NoSuchProcess, ValueError, OverflowError):
         return False

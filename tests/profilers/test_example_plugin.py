@@ -65,7 +65,7 @@ def test_it_measures_a_table(environment, tmp_path):
     out = tmp_path / "table.json"
     done = fofa_profile(
         environment, "--device", "torch-cpu", "--out", out, "--resolutions", 32,
-        "--width-mult", 0.25, "--num-classes", 10, "--budget-seconds", 3, "--session-gap", 0,
+        "--width-mult", 0.25, "--num-classes", 10, "--budget-seconds", 0.5, "--sessions", 1,
     )  # fmt: skip
     if "not written, because" in done.stderr:
         pytest.skip("this machine is too busy to measure anything on it")

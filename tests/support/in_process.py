@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 
 def run_here(
-    main: Callable[[], object], name: str, *arguments: object, cwd: Path | None, **env: str
+    main: Callable[[], object], name: str, *arguments: object, cwd: Path | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Call `main` as the program `name` in the folder `cwd`, with `env` added to the environment.
 

@@ -76,16 +76,17 @@ def test_named_architectures(run: Path, tmp_path: Path, call: Call) -> None:
     assert AccuracyTable.read(out).architectures == table.architectures
 
 
-def test_two_processes_measure_the_same(run: Path, tmp_path: Path) -> None:
+def test_two_processes_measure_the_same(run: Path, tmp_path: Path, call: Call) -> None:
     one, two = tmp_path / "one.json", tmp_path / "two.json"
     arguments = ("--architectures", "22222@24", "22224@24", *FEW)
-    assert evaluate(run, "--out", one, *arguments).returncode == 0
+    assert call(run, "--out", one, *arguments)[0] == 0
     done = evaluate(run, "--out", two, *arguments, launcher=[*TORCHRUN, "-m"])
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("architectures measured") == 1
     assert AccuracyTable.read(one).architectures == AccuracyTable.read(two).architectures
 
 
+@pytest.mark.slow  # three kills at any moment: tests/reliability/test_kills.py
 def test_a_killed_evaluation_goes_on(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "accuracy.json"
     names = [f"{depths}@24" for depths in ("22222", "22223", "22224", "22232", "22233", "22234")]

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 import typer
+from in_process import run_here
 from waiting import PATIENCE_SECONDS
 
-from fofa.commands.train import train
+from fofa.commands.train import main, train
+
+PROGRAM = [sys.executable, "-m", "fofa.commands.train"]
 
 Command = Callable[..., list[str]]
 Start = Callable[..., tuple[int, str]]
@@ -41,7 +44,7 @@ def command() -> Command:
             "checkpoint-steps": 1,
         }
         values |= {name.replace("_", "-"): value for name, value in options.items()}
-        arguments = [sys.executable, "-m", "fofa.commands.train", "--no-tensorboard"]
+        arguments = [*PROGRAM, "--no-tensorboard"]
         for name, value in values.items():
             arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
         return arguments
@@ -51,9 +54,11 @@ def command() -> Command:
 
 @pytest.fixture
 def run() -> Runner:
-    """Runs a command line to its end with one thread."""
+    """Runs a command line to its end with one thread; those of `command` in this process."""
 
     def wait(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        if arguments[: len(PROGRAM)] == PROGRAM:
+            return run_here(main, "fofa-train", *arguments[len(PROGRAM) :])
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.run(
             arguments,

@@ -74,6 +74,7 @@ def kill_often(
     assert_same_result(broken, unbroken)
 
 
+@pytest.mark.slow  # three kills, one in every phase: tests/reliability/test_kills.py
 def test_two_kills_in_compofa_s_phases_change_nothing(
     command: Command, run: Runner, tmp_path: Path
 ) -> None:

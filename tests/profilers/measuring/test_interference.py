@@ -10,7 +10,7 @@ import pytest
 
 from profilers.hardware import load
 from profilers.hardware.cores import CoreTimes
-from profilers.measuring.interference import OtherProfilers, other_programs
+from profilers.measuring.interference import OtherProfilers, began_seconds, other_programs
 from profilers.measuring.samples import Round
 from profilers.measuring.stability import is_disturbed
 
@@ -184,11 +184,22 @@ def test_a_killed_one_is_forgotten(tmp_path, other):
 def test_a_recycled_process_number_does_not_count(tmp_path):
     parent = psutil.Process().parent()
     own_folder(tmp_path).mkdir(mode=0o755)
-    (own_folder(tmp_path) / f"{parent.pid}-{parent.create_time() - 3600:.3f}.measuring").touch()
+    (own_folder(tmp_path) / f"{parent.pid}-{began_seconds(parent) - 3600:.3f}.measuring").touch()
     (own_folder(tmp_path) / "nonsense.measuring").touch()
     (own_folder(tmp_path) / f"{'9' * 400}-{'9' * 400}.measuring"[-200:]).touch()
     with OtherProfilers(tmp_path) as others:
         assert others.count() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells it by its clock")
+@pytest.mark.parametrize("jump", [86400.0, -86400.0])
+def test_a_clock_that_is_set_hides_nobody(other, tmp_path, monkeypatch, jump):
+    """Its setting moves the moment at which the machine started, and every process with it."""
+    assert other.stdout.readline()
+    moved = psutil.boot_time() + jump
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: moved)
+    with OtherProfilers(tmp_path) as others:
+        assert others.count() == 1
 
 
 def test_a_folder_that_cannot_be_made_stops_nobody(tmp_path):
@@ -221,7 +232,7 @@ def test_a_folder_in_which_others_write_is_left_alone(tmp_path):
 def test_nobody_speaks_for_another_user(tmp_path):
     """A folder named after another user that is not theirs, or files for processes of others."""
     parent = psutil.Process().parent()
-    name = f"{parent.pid}-{parent.create_time():.3f}.measuring"
+    name = f"{parent.pid}-{began_seconds(parent):.3f}.measuring"
     own_folder(tmp_path).mkdir(mode=0o755)
     (own_folder(tmp_path) / name).touch()
     strange = tmp_path / "fofa-profilers-4294967"
