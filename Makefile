@@ -19,6 +19,7 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "fofa needs Python 3.11 or newer; set PYTHON=/path/to/python" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the pinned requirements into $(VENV) (about two minutes the first time)"
+	@$(BIN)/python -m pip uninstall -qq -y fofa  # as this was called, and a stranger's package is
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --progress-bar on \
 		-c constraints.txt -e '.[dev,tensorrt-rtx]'
 	@touch $@

@@ -1,14 +1,15 @@
 """Command lines of the bench. The console scripts begin here: see `fofa.commands.start`."""
 
-from fofa.commands import GOES_ON
-from fofa.commands.start import start
+from profilers.commands import GOES_ON, Program
 
-
-def fofa_bench() -> None:
-    """The program `fofa-bench`."""
-    start("fofa-bench", "bench.commands.bench")
-
-
-def fofa_reproduce() -> None:
-    """The program `fofa-reproduce`."""
-    start("fofa-reproduce", "bench.commands.reproduce", GOES_ON)
+fofa_bench = Program(
+    "fofa-bench",
+    "bench.commands.bench",
+    "Make the paper's tables and figures, or check results against a baseline.",
+)
+fofa_reproduce = Program(
+    "fofa-reproduce",
+    "bench.commands.reproduce",
+    "Train and evaluate every recipe, and write the report.",
+    GOES_ON,
+)

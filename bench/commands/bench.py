@@ -25,7 +25,6 @@ from bench.tables.collect import Collection, collect
 from bench.tables.devices import WantedLimits, parse_limits
 from bench.tables.rows import parse_compare
 from fofa.commands.cli import (
-    EXIT_CODES,
     make_app,
     run_app,
     say,
@@ -33,13 +32,21 @@ from fofa.commands.cli import (
     stderr_console,
     stdout_console,
 )
+from fofa.commands.help import ending
 from fofa.errors import UserError
 from fofa.files import write_text
 
 app = make_app("Regenerate the paper's tables and figures, or check results against a baseline.")
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(
+    epilog=ending(
+        "fofa-bench --tables 3,4,5 --out reports",
+        "fofa-bench --lut cpu.json --accuracy mine.json --tables other --figures 4",
+        "fofa-bench --update-baseline baseline.json",
+        "fofa-bench --check baseline.json --summary summary.md",
+    )
+)
 def bench(
     tables: Annotated[
         str,

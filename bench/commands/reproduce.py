@@ -8,13 +8,19 @@ from typing import Annotated
 import typer
 
 from fofa.commands import GOES_ON
-from fofa.commands.cli import EXIT_CODES, make_app, run_app, stderr_console
+from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.commands.help import ending
 from fofa.errors import UserError
 
 app = make_app("Train and evaluate every recipe, and write the accuracy tables and the report.")
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(
+    epilog=ending(
+        "fofa-reproduce --preset shapes --recipes fofa-n3,compofa --dry-run",
+        "fofa-reproduce --preset cifar10-small --download",
+    )
+)
 def reproduce(
     context: typer.Context,
     preset: Annotated[

@@ -3,41 +3,33 @@
 The console scripts begin here, where nothing is imported yet: see `fofa.commands.start`.
 """
 
-from fofa.commands.start import start
+from fofa.commands.start import Program
 
 GOES_ON = "the same command goes on where it was"
 
-
-def fofa_train() -> None:
-    """The program `fofa-train`."""
-    start("fofa-train", "fofa.commands.train")
-
-
-def fofa_eval() -> None:
-    """The program `fofa-eval`."""
-    start("fofa-eval", "fofa.commands.evaluate", GOES_ON)
-
-
-def fofa_search() -> None:
-    """The program `fofa-search`."""
-    start("fofa-search", "fofa.commands.search")
-
-
-def fofa_export() -> None:
-    """The program `fofa-export`."""
-    start("fofa-export", "fofa.commands.export")
-
-
-def fofa_finetune() -> None:
-    """The program `fofa-finetune`."""
-    start("fofa-finetune", "fofa.commands.finetune", GOES_ON)
-
-
-def fofa_import() -> None:
-    """The program `fofa-import`."""
-    start("fofa-import", "fofa.commands.import_checkpoint")
-
-
-def fofa_predictor() -> None:
-    """The program `fofa-predictor`."""
-    start("fofa-predictor", "fofa.commands.predictor")
+all_programs = Program(
+    "fofa",
+    "fofa.commands.umbrella",
+    "All programs under one name, and those that take several of them in one go.",
+)
+fofa_train = Program(
+    "fofa-train", "fofa.commands.train", "Train a supernet, or go on with a run that was stopped."
+)
+fofa_eval = Program(
+    "fofa-eval", "fofa.commands.evaluate", "Measure the accuracy of every subnet.", GOES_ON
+)
+fofa_search = Program(
+    "fofa-search", "fofa.commands.search", "Find the most accurate network within a budget."
+)
+fofa_export = Program(
+    "fofa-export", "fofa.commands.export", "Write a network to a file that runs anywhere, checked."
+)
+fofa_finetune = Program(
+    "fofa-finetune", "fofa.commands.finetune", "Train the chosen network a little more.", GOES_ON
+)
+fofa_import = Program(
+    "fofa-import", "fofa.commands.import_checkpoint", "Turn published weights into a run."
+)
+fofa_predictor = Program(
+    "fofa-predictor", "fofa.commands.predictor", "Predict accuracy in the elastic space."
+)

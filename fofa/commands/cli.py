@@ -1,7 +1,8 @@
 """What every command line shares: what it writes through, and how it ends.
 
-Exit codes mean the same in all programs (`EXIT_CODES`); 70 beside them is a fault of ours, with a
-traceback, and 141 a reader of the output that went away (`| head`), as if by its signal.
+Exit codes mean the same in all programs (`fofa.commands.help.EXIT_CODES`); 70 beside them is a
+fault of ours, with a traceback, and 141 a reader of the output that went away (`| head`), as if by
+its signal.
 """
 
 from __future__ import annotations
@@ -11,28 +12,25 @@ import errno
 import io
 import os
 import re
+import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NoReturn, TextIO, cast
+from typing import IO, Any, NoReturn, TextIO, cast
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from fofa.commands.help import App, ProgramGroup
 from fofa.commands.start import stoppable, stopped_line
 from fofa.errors import UserError
 from fofa.plain_text import OutputError, PlainStream, json_text, one_line, plain_lines
 from fofa.space import check_resolutions
 from fofa.train.stopping import INTERRUPTED
 
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 a check did not hold, or training cannot go on; 2 wrong input, a "
-    "missing requirement or too little memory, said in one line; 130 stopped, and what can be "
-    "continued is saved."
-)
-"""For the help of every command (`epilog`)."""
 FAULT_OF_OURS, BROKEN_PIPE = 70, 141
 """What sysexits.h calls an internal error, and what a shell says of a program without a reader."""
 WIDTHS = range(40, 1001)
@@ -46,8 +44,9 @@ LISTS = {
 
 def make_app(help_text: str) -> typer.Typer:
     """A typer application with this project's settings."""
-    return typer.Typer(
+    return App(
         help=help_text,
+        cls=ProgramGroup,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
@@ -72,8 +71,10 @@ class PlainConsole(Console):
             self.width = min(max(self.width, WIDTHS[0]), WIDTHS[-1])
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """As rich's; what is given as a string is a line."""
-        lines = (one_line(o) if isinstance(o, str) else o for o in objects)
+        """As rich's; what is given as a string is a line, which a terminal gets broken at words."""
+        whole = options.get("soft_wrap", self.soft_wrap)
+        broken = (lambda line: at_words(line, self.file)) if whole else str
+        lines = (broken(one_line(o)) if isinstance(o, str) else o for o in objects)
         super().print(*lines, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
@@ -99,9 +100,22 @@ def stdout_console(*, soft_wrap: bool = False) -> Console:
     return PlainConsole(sys.stdout, stderr=False, soft_wrap=soft_wrap)
 
 
+def at_words(line: str, stream: IO[str]) -> str:
+    """`line` broken at words where a person reads it; as it is in files, pipes and logs.
+
+    What is longer than the terminal, such as a path, is left to it, so that it can be copied.
+    """
+    if not stream.isatty():
+        return line
+    width = min(max(shutil.get_terminal_size().columns, WIDTHS[0]), WIDTHS[-1])
+    return textwrap.fill(
+        line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+
+
 def say(line: str) -> None:
     """Print one line on standard output."""
-    print(one_line(line))
+    print(at_words(one_line(line), sys.stdout))
 
 
 def say_json(value: Any) -> None:
@@ -167,7 +181,7 @@ def run_app(app: typer.Typer, name: str, *, hint: str = "") -> NoReturn:
                 _end(name, error)
             code = INTERRUPTED
         if code == INTERRUPTED and was_stopped():
-            print(stopped_line(name, hint), file=sys.stderr)
+            print(at_words(stopped_line(name, hint), sys.stderr), file=sys.stderr)
     sys.exit(code)
 
 
@@ -233,5 +247,5 @@ def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
 
 def _fail(name: str, message: str) -> NoReturn:
     """Say what is wrong in one line, and exit with code 2."""
-    print(one_line(f"{name}: {message}"), file=sys.stderr)
+    print(at_words(one_line(f"{name}: {message}"), sys.stderr), file=sys.stderr)
     sys.exit(2)

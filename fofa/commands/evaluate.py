@@ -13,13 +13,13 @@ from rich.table import Table
 from fofa.accuracy import AccuracyTable
 from fofa.commands import GOES_ON
 from fofa.commands.cli import (
-    EXIT_CODES,
     make_app,
     parse_resolutions,
     run_app,
     stderr_console,
     stdout_console,
 )
+from fofa.commands.help import ending
 from fofa.errors import UserError
 from fofa.files import check_replaceable, locked
 from fofa.outcomes import outcomes_path
@@ -31,7 +31,13 @@ CALIBRATION_BATCH, GPU_BATCH = 100, 512
 """Recalibrated statistics depend on their batches, so those are the same on every device."""
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(
+    epilog=ending(
+        "fofa-eval runs/mine --out mine.json",
+        "fofa-eval runs/mine --architectures 22222@128,44444@224 --out two.json",
+        "torchrun --nproc-per-node 8 --no-python fofa-eval runs/mine --out mine.json",
+    )
+)
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder, made by fofa-train or fofa-import.")],
     out: Annotated[Path, typer.Option(help="Accuracy table to write (JSON).")],

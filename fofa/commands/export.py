@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fofa.commands.cli import (
-    EXIT_CODES,
     make_app,
     run_app,
     say_json,
     stderr_console,
     stdout_console,
 )
+from fofa.commands.help import ending
 from fofa.errors import UserError
 from fofa.files import check_replaceable
 from fofa.precision import parse_precision
@@ -31,7 +31,12 @@ ENDINGS: dict[Format, tuple[str, ...]] = {
 }
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(
+    epilog=ending(
+        "fofa-export runs/mine --architecture 23432@160 --out network.onnx",
+        "fofa-export runs/mine --architecture 23432@160 --out small.onnx --dtype int8",
+    )
+)
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder, made by fofa-train or fofa-import.")],
     architecture: Annotated[

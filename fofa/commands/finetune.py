@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fofa.commands.cli import EXIT_CODES, make_app, run_app, stderr_console
+from fofa.commands.cli import make_app, run_app, stderr_console
+from fofa.commands.help import ending
 from fofa.errors import UserError
 from fofa.train.settings import RunOptions
 
@@ -17,7 +18,11 @@ app = make_app(
 DEFAULTS = RunOptions()
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(
+    epilog=ending(
+        "fofa-finetune runs/mine --architecture 23432@160 --epochs 5 --out runs/chosen",
+    )
+)
 def finetune(
     run: Annotated[Path, typer.Argument(help="Run folder, made by fofa-train or fofa-import.")],
     architecture: Annotated[

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fofa.commands.cli import EXIT_CODES, make_app, run_app, say
+from fofa.commands.cli import make_app, run_app, say
+from fofa.commands.help import ending
 from fofa.errors import UserError
 from fofa.space import DEFAULT_RESOLUTIONS, EFFICIENTNET_LITE0, Architecture
 
@@ -20,7 +21,12 @@ app = make_app(
 )
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(
+    epilog=ending(
+        "fofa-import efficientnet-lite0 --out runs/lite0",
+        "fofa-import ofa_mbv3_d234_e346_k357_w1.0 --out runs/ofa",
+    )
+)
 def import_checkpoint(
     weights: Annotated[
         str,

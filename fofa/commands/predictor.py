@@ -10,7 +10,6 @@ import typer
 
 from fofa.accuracy import AccuracyTable
 from fofa.commands.cli import (
-    EXIT_CODES,
     make_app,
     run_app,
     say,
@@ -18,6 +17,7 @@ from fofa.commands.cli import (
     stderr_console,
     stdout_console,
 )
+from fofa.commands.help import ending
 from fofa.errors import UserError
 from fofa.predictor.model import HeldOutRecord, load_predictor
 from fofa.progress import Progress
@@ -30,7 +30,7 @@ app = make_app(
 )
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(epilog=ending("fofa-predictor sample runs/elastic -n 1000"))
 def sample(
     run: Annotated[Path, typer.Argument(help="Run folder of an elastic supernet.")],
     num: Annotated[int, typer.Option("--num", "-n", help="Architectures to name.")] = 1000,
@@ -43,7 +43,7 @@ def sample(
     say(",".join(names))
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(epilog=ending("fofa-predictor train sampled.json --out predictor.safetensors"))
 def train(
     tables: Annotated[
         list[Path], typer.Argument(help="Accuracy tables of sampled architectures of one supernet.")
@@ -74,7 +74,7 @@ def train(
     _show(f"{out}: trained on {predictor.record.trained_on} architectures", held, as_json=as_json)
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(epilog=ending("fofa-predictor check predictor.safetensors others.json"))
 def check(
     predictor: Annotated[Path, typer.Argument(help="Predictor (.safetensors, or OFA's .pth).")],
     table: Annotated[Path, typer.Argument(help="Accuracy table that it was not trained on.")],

@@ -11,7 +11,6 @@ import typer
 
 from fofa.accuracy import AccuracyTable
 from fofa.commands.cli import (
-    EXIT_CODES,
     make_app,
     parse_resolutions,
     run_app,
@@ -19,6 +18,7 @@ from fofa.commands.cli import (
     stderr_console,
     stdout_console,
 )
+from fofa.commands.help import ending
 from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.outcomes import read_outcomes
@@ -40,7 +40,13 @@ app = make_app(
 )
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(
+    epilog=ending(
+        "fofa-search --lut cpu.json --accuracy mine.json --max-latency 5",
+        "fofa-search --lut cpu.json --accuracy mine.json --pareto --plot front.svg",
+        "fofa-search --lut cpu.json --accuracy mine.json --max-latency 5 --run runs/mine --verify",
+    )
+)
 def search(
     lut: Annotated[
         list[Path] | None,

@@ -1,8 +1,9 @@
 """How a program begins, and how it is stopped: one line and exit code 130, at any moment.
 
-Console scripts call functions of `fofa.commands`, `profilers.commands` and `bench.commands`, which
-call `start` here. It imports nothing but the standard library, so that a signal finds a handler
-before the long imports begin. Modules of commands call `stoppable` while they work (`run_app`).
+Console scripts call the `Program`s of `fofa.commands`, `profilers.commands` and `bench.commands`,
+which call `start` here. It imports nothing but the standard library, so that a signal finds a
+handler before the long imports begin. Modules of commands call `stoppable` while they work
+(`run_app`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
@@ -24,6 +26,26 @@ GRACE_SECONDS = 5.0
 IMPORTING = "<frozen importlib._bootstrap>"
 
 Handler = Callable[[int, FrameType | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program: what the entry point of its console script names, and calls.
+
+    Attributes:
+        module: holds its typer application `app`, and `main`; imported when the program is called.
+        summary: one line for the list of all programs.
+        hint: what the line that says that it was stopped goes on with.
+    """
+
+    name: str
+    module: str
+    summary: str
+    hint: str = ""
+
+    def __call__(self) -> None:
+        """Be this program."""
+        start(self.name, self.module, self.hint)
 
 
 def start(name: str, module: str, hint: str = "") -> None:

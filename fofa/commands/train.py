@@ -8,22 +8,26 @@ from typing import Annotated
 import typer
 
 from fofa.commands.cli import (
-    EXIT_CODES,
     make_app,
     parse_resolutions,
     run_app,
     stderr_console,
 )
+from fofa.commands.help import ending
 from fofa.families import find_family
 from fofa.train.settings import RunOptions
 
 app = make_app("Train a supernet. Running the same command again resumes a run that was stopped.")
 
 DEFAULTS = RunOptions()
-EPILOG = (
-    f"{EXIT_CODES} Training cannot go on when it diverged or another process of the job was lost: "
-    "the last checkpoint is good. Under torchrun every process takes --batch-size images; with "
-    "torchrun's --max-restarts the job goes on from the last checkpoint when a process dies."
+EPILOG = ending(
+    "fofa-train --recipe fofa-n3 --out runs/shapes",
+    "fofa-train --recipe fofa-n3 --data folder:photos --init runs/lite0 --out runs/photos",
+    "torchrun --nproc-per-node 8 --no-python fofa-train --recipe fofa-n3 --preset imagenet "
+    "--data imagenet:DIR --out runs/imagenet",
+    more="Training cannot go on when it diverged or another process of the job was lost: the last "
+    "checkpoint is good. Under torchrun every process takes --batch-size images; with torchrun's "
+    "--max-restarts the job goes on from the last checkpoint when a process dies.",
 )
 
 

@@ -25,7 +25,9 @@ ENGINE_SUFFIXES = (".plan", ".engine")
 OLDEST_MAJOR = {"TensorRT": 10, "TensorRT-RTX": 1}
 DEFAULT_BATCH_SIZE = 64
 """What a GPU is measured with and built for unless told: enough images to fill it."""
-INSTALL_HINT = "pip install 'fofa[tensorrt]', or 'fofa[tensorrt-rtx]' on a GeForce RTX or RTX PRO"
+INSTALL_HINT = (
+    "pip install 'fofa-nas[tensorrt]', or 'fofa-nas[tensorrt-rtx]' on a GeForce RTX or RTX PRO"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ def _target(runtime: TensorRt, config: Any, compute_capability: str) -> None:
         raise UserError(
             f"{runtime.name} {runtime.version} builds for compute capability "
             f"{', '.join(known) or 'of the GPU present only'}, not {compute_capability}; "
-            "TensorRT knows further ones: pip install 'fofa[tensorrt]'"
+            "TensorRT knows further ones: pip install 'fofa-nas[tensorrt]'"
         )
     config.num_compute_capabilities = 1
     member = "SM" + compute_capability.replace(".", "")

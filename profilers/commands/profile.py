@@ -14,12 +14,12 @@ import typer
 from fofa.accuracy import SpaceRecord
 from fofa.commands import GOES_ON
 from fofa.commands.cli import (
-    EXIT_CODES,
     make_app,
     parse_resolutions,
     run_app,
     stderr_console,
 )
+from fofa.commands.help import ending
 from fofa.errors import UserError
 from fofa.families import find_family
 from fofa.files import check_replaceable, locked
@@ -72,7 +72,15 @@ app = make_app(
 )
 
 
-@app.command(epilog=EXIT_CODES)
+@app.command(
+    epilog=ending(
+        "fofa-profile --list",
+        "fofa-profile --device cpu --threads 4 --out cpu.json",
+        "fofa-profile --device cpu --run runs/mine --out cpu.json",
+        "fofa-profile --device ssh://pi@raspberry.local --out pi.json",
+        "fofa-profile --network network.onnx --lut cpu.json",
+    )
+)
 def profile(
     device: Annotated[
         str | None,

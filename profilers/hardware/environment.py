@@ -22,7 +22,14 @@ import psutil
 
 from profilers.hardware import nvml
 
-RECORDED_PACKAGES = ("fofa", "torch", "onnxruntime", "onnx", "numpy")
+RECORDED_PACKAGES = {
+    "fofa": "fofa-nas",
+    "torch": "torch",
+    "onnxruntime": "onnxruntime",
+    "onnx": "onnx",
+    "numpy": "numpy",
+}
+"""Packages whose version a table records, and the distributions that hold them."""
 SAMPLE_SECONDS = 0.2
 BUSY_PERCENT = 10.0
 """Share of one core from which another process counts as busy."""
@@ -123,9 +130,9 @@ def _kernel() -> str:
 def _versions() -> dict[str, str | None]:
     """Installed versions, read from the packages' metadata so that nothing heavy is imported."""
     versions: dict[str, str | None] = {"python": sys.version.split()[0]}
-    for package in RECORDED_PACKAGES:
+    for package, distribution in RECORDED_PACKAGES.items():
         try:
-            versions[package] = metadata.version(package)
+            versions[package] = metadata.version(distribution)
         except metadata.PackageNotFoundError:
             versions[package] = None
     return versions

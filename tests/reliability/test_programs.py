@@ -11,7 +11,7 @@ import pytest
 import typer
 from console_scripts import SCRIPTS, module_of
 
-from fofa.commands.cli import EXIT_CODES
+from fofa.commands.help import EXIT_CODES
 
 ROOT = Path(__file__).parents[2]
 LIGHT = {"click", "numpy", "pydantic", "rich", "torch", "typer"}

@@ -6,7 +6,8 @@ import importlib
 import tomllib
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+
+from fofa.commands.start import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
@@ -16,10 +17,7 @@ SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 
 def module_of(script: str) -> Any:
     """The module that a console script starts."""
-    package, _, function = SCRIPTS[script].partition(":")
-    begins = importlib.import_module(package)
-    with patch.object(begins, "start") as start:
-        getattr(begins, function)()
-    name, module, *_ = start.call_args.args
-    assert name == script
-    return importlib.import_module(module)
+    package, _, name = SCRIPTS[script].partition(":")
+    program: Program = getattr(importlib.import_module(package), name)
+    assert program.name == script
+    return importlib.import_module(program.module)

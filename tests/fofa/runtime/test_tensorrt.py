@@ -79,7 +79,7 @@ def free_size(model):
         (
             lambda: stem_model().SerializeToString(),
             {"compute_capability": "9.0"},
-            r"builds for compute capability .*8\.0.*, not 9\.0; .*fofa\[tensorrt\]",
+            r"builds for compute capability .*8\.0.*, not 9\.0; .*fofa-nas\[tensorrt\]",
         ),
     ],
 )
@@ -105,7 +105,7 @@ def test_the_a100_is_among_the_capabilities_that_need_no_gpu(runtime):
 
 def test_a_missing_runtime_names_what_to_install(monkeypatch):
     monkeypatch.setattr(tensorrt_engines, "MODULES", ("no_such_tensorrt",))
-    with pytest.raises(UserError, match=r"not installed: pip install 'fofa\[tensorrt\]'"):
+    with pytest.raises(UserError, match=r"not installed: pip install 'fofa-nas\[tensorrt\]'"):
         load_tensorrt.__wrapped__()
 
 

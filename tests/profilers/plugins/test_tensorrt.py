@@ -356,7 +356,7 @@ def test_a_missing_runtime_and_a_missing_gpu_are_told_apart(monkeypatch):
         with pytest.raises(UserError, match="no NVIDIA GPU"):
             PLUGIN.open(PluginOptions())
     monkeypatch.setattr(tensorrt_engines, "MODULES", ())
-    assert "pip install 'fofa[tensorrt]'" in PLUGIN.availability().reason
+    assert "pip install 'fofa-nas[tensorrt]'" in PLUGIN.availability().reason
 
 
 def test_on_a_gpu_a_network_is_timed(tmp_path, monkeypatch):
