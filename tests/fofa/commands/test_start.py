@@ -66,14 +66,16 @@ fofa.commands.start.GRACE_SECONDS = 0.2
 app = make_app("A program.")
 @app.command()
 def command() -> None:
+    heard, told = os.pipe()
     child = os.fork()
     if not child:
+        os.write(told, b"ready")
         time.sleep(600)
         os._exit(0)
-    time.sleep(0.1)
+    os.read(heard, 5)
     os.kill(child, signal.SIGTERM)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    time.sleep(1)
+    time.sleep(0.5)
     print("went on")
 run_app(app, "fofa-program")
 """
@@ -135,7 +137,11 @@ def test_every_signal_that_stops_lets_it_clean_up(begin: Begin, number: signal.S
 
 def test_a_signal_to_a_forked_process_is_its_own() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", CHILD], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", CHILD],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "-15\nwent on\n", "")
 

@@ -108,7 +108,7 @@ def shapes(resolution: int, size: int) -> tuple[list[Batch], list[Batch]]:
 
 
 EVERY = pytest.mark.parametrize(
-    "every", [pytest.param(1, marks=pytest.mark.slow, id="all 243"), pytest.param(11, id="some")]
+    "every", [pytest.param(1, marks=pytest.mark.slow, id="all 243"), pytest.param(23, id="some")]
 )
 
 
