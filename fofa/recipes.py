@@ -7,6 +7,7 @@ How a recipe is carried out is the trainer's affair (`fofa.train`), where it tra
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -68,11 +69,16 @@ class Phase:
         learning_rate: the highest one, per 2048 images of global batch.
         anchors: subnets in every step, by name or as themselves; "largest" is the supernet's.
         num_random: subnets of a step drawn from `choices`.
+        largest_share: how often, 0 to 1, the largest subnet takes the place of a drawn one.
         loss: what they learn from.
+        label_weight: of the labels, 0 to 1, in what `in-place` subnets learn from; the full-sized
+            network's answers have the rest. The paper's is 0.
         becomes_teacher: the largest subnet, as trained when the phase ends, is the later phases'
             teacher.
         sort_channels: order the expanded channels by importance before the phase begins.
         fresh_optimizer: forget the momentum of the phase before.
+        continues_rate: the learning rate goes on along the cosine of the phase before, as if both
+            were one phase, instead of starting anew.
         min_steps: at least so many steps, however short the schedule is made.
     """
 
@@ -83,10 +89,13 @@ class Phase:
     anchors: tuple[Anchor, ...] = ()
     num_random: int = 0
     choices: Choices | None = None
+    largest_share: float = 0.0
     loss: Loss = "labels"
+    label_weight: float = 0.0
     becomes_teacher: bool = False
     sort_channels: bool = False
     fresh_optimizer: bool = True
+    continues_rate: bool = False
     min_steps: int = 1
 
     def __post_init__(self) -> None:
@@ -98,6 +107,16 @@ class Phase:
             raise ValueError(f"phase {self.name}: epochs must be above 0")
         if self.min_steps < 1:
             raise ValueError(f"phase {self.name}: expected at least one step")
+        if not 0 <= self.largest_share <= 1 or not 0 <= self.label_weight <= 1:
+            raise ValueError(f"phase {self.name}: shares and weights are between 0 and 1")
+        if (self.largest_share and not self.num_random) or (
+            self.label_weight and self.loss != "in-place"
+        ):
+            raise ValueError(
+                f"phase {self.name}: largest_share needs random subnets, label_weight in-place"
+            )
+        if self.continues_rate and self.warmup_epochs:
+            raise ValueError(f"phase {self.name}: a rate that goes on has no warm-up")
 
     @property
     def total_epochs(self) -> float:
@@ -136,6 +155,11 @@ class Recipe:
             if phase.loss == "teacher" and not has_teacher:
                 raise ValueError(f"recipe {self.name}: phase {phase.name} has no teacher before it")
             has_teacher = has_teacher or phase.becomes_teacher
+        if self.phases[0].continues_rate:
+            raise ValueError(f"recipe {self.name}: no phase before the first to continue")
+        for before, phase in itertools.pairwise(self.phases):
+            if phase.continues_rate and phase.learning_rate != before.learning_rate:
+                raise ValueError(f"recipe {self.name}: {phase.name} continues another rate")
 
     def trained_expands(self, phase: Phase, family: Family = MOBILENETV3) -> tuple[int, ...]:
         """Expand ratios below the largest that the phases before `phase` trained, ascending.

@@ -15,7 +15,7 @@ from fofa.data.subset import calibration_indices, held_out, training_subset
 from fofa.errors import UserError
 from fofa.seeds import generator
 
-MAX_HELD_OUT = 1000
+MAX_HELD_OUT = 2000
 
 
 @dataclass(frozen=True, slots=True)

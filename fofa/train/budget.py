@@ -130,11 +130,12 @@ def time_steps(
     processes: Processes,
     clock: Callable[[], float],
     should_stop: Callable[[], bool],
+    rounds: int = TIMED_ROUNDS,
 ) -> dict[str, float]:
     """Seconds that a step of each kind costs, over all processes; `learner` is worn out by it.
 
-    One step of each phase to warm up, then up to three rounds over all kinds, fewer where they
-    would take more than a small share of the budget.
+    One step of each phase to warm up, then up to `rounds` over all kinds, fewer where they would
+    take more than a small share of the budget.
 
     Raises:
         StoppedEarlyError: when `should_stop` says so.
@@ -144,7 +145,7 @@ def time_steps(
         learner.take_teacher()
     found: dict[str, list[float]] = {kind(phase, r): [] for phase, r in kinds}
     warming = kinds[:: len(plan.resolutions)]
-    planned = warming + TIMED_ROUNDS * kinds
+    planned = warming + rounds * kinds
     batches = data.train_batches(order, range(len(planned)), lambda step: planned[step][1])
     skipped, began, before = data.num_skipped, clock(), clock()
     for step, (phase, resolution) in enumerate(planned):

@@ -88,6 +88,7 @@ class Learner:
             phase.loss,
             images,
             labels,
+            label_weight=phase.label_weight,
             teacher=self.teacher if phase.loss == "teacher" else None,
             precision=self.precision,
         )

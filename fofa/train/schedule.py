@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
-from fofa.recipes import Phase, Recipe
+from fofa.recipes import Choices, Phase, Recipe
 from fofa.seeds import mix
 from fofa.space import MOBILENETV3, Family, Subnet
 
@@ -29,6 +30,8 @@ class PhasePlan:
     Attributes:
         warmup_steps, scheduled_steps: of the learning rate's curve as it was laid out at first.
         num_steps: steps that run over this curve; others than `scheduled_steps` after a rescaling.
+        section: of the cosine, from 0 at its top to 1 at its bottom, that the phase runs over; more
+            than one phase share a curve where the rate goes on (`Phase.continues_rate`).
         bends: (steps done, place on the curve) where the pace along the curve changed.
     """
 
@@ -38,6 +41,7 @@ class PhasePlan:
     scheduled_steps: int
     num_steps: int
     peak_rate: float
+    section: tuple[float, float] = (0.0, 1.0)
     bends: tuple[tuple[int, float], ...] = ()
 
     @property
@@ -52,10 +56,13 @@ class PhasePlan:
         forward pass is a third of a step.
         """
         teacher = 0.33 if self.phase.loss == "teacher" else 0.0
-        return len(self.phase.anchors) + 0.55 * self.phase.num_random + teacher
+        drawn = 0.55 + 0.45 * self.phase.largest_share
+        return len(self.phase.anchors) + drawn * self.phase.num_random + teacher
 
     def learning_rate(self, step: int) -> float:
         """Linear rise over the warm-up, then a cosine to zero; `step` counts from the run's first.
+
+        Of the cosine, the phase's section.
 
         The first step of the warm-up has one share of the peak already, its last the whole.
         """
@@ -63,6 +70,8 @@ class PhasePlan:
         if place < self.warmup_steps:
             return self.peak_rate * min(1.0, (place + 1) / self.warmup_steps)
         progress = (place - self.warmup_steps) / (self.scheduled_steps - self.warmup_steps)
+        begin, end = self.section
+        progress = begin + (end - begin) * progress
         return self.peak_rate * (1 + math.cos(math.pi * progress)) / 2
 
     def _place(self, done: int) -> float:
@@ -141,7 +150,7 @@ class TrainPlan:
             family=family,
             resolutions=resolutions,
             seed=seed,
-            phases=tuple(phases),
+            phases=_on_shared_curves(phases),
         )
 
     @property
@@ -191,8 +200,33 @@ class TrainPlan:
         rng = random.Random(mix(self.seed, "subnets", step))
         subnets = [self.recipe.anchor(which, self.family) for which in phase.anchors]
         if phase.choices is not None:
-            subnets += [phase.choices.draw(rng, self.family) for _ in range(phase.num_random)]
+            subnets += [
+                self._random_subnet(phase, phase.choices, rng) for _ in range(phase.num_random)
+            ]
         return tuple(subnets)
+
+    def _random_subnet(self, phase: Phase, choices: Choices, rng: random.Random) -> Subnet:
+        if phase.largest_share and rng.random() < phase.largest_share:
+            return self.recipe.largest(self.family)
+        return choices.draw(rng, self.family)
+
+
+def _on_shared_curves(phases: Sequence[PhasePlan]) -> tuple[PhasePlan, ...]:
+    """Phases whose learning rate goes on get their sections of one cosine, by their steps."""
+    curves: list[list[PhasePlan]] = []
+    for plan in phases:
+        if plan.phase.continues_rate:
+            curves[-1].append(plan)
+        else:
+            curves.append([plan])
+    placed: list[PhasePlan] = []
+    for curve in curves:
+        falling = [plan.num_steps - plan.warmup_steps for plan in curve]
+        ends = [0, *itertools.accumulate(falling)]
+        for plan, (begin, end) in zip(curve, itertools.pairwise(ends), strict=True):
+            section = (begin / ends[-1], end / ends[-1]) if ends[-1] else (0.0, 1.0)
+            placed.append(replace(plan, section=section))
+    return tuple(placed)
 
 
 def make_optimizer(network: nn.Module) -> SGD:

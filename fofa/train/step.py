@@ -31,6 +31,7 @@ def backward_shared(
     images: Tensor,
     labels: Tensor,
     *,
+    label_weight: float = 0.0,
     teacher: nn.Module | None = None,
     precision: Precision = "fp32",
 ) -> Tensor:
@@ -42,7 +43,9 @@ def backward_shared(
     with autocast(images.device, precision):
         teacher_logits = _teacher_logits(teacher, images)
         logits = supernet(images, subnets)
-    losses = torch.stack(step_losses(loss, logits, labels, teacher_logits))
+    losses = torch.stack(
+        step_losses(loss, logits, labels, teacher_logits, label_weight=label_weight)
+    )
     losses.sum().backward()
     return losses.detach()
 
@@ -54,6 +57,7 @@ def backward_one_at_a_time(
     images: Tensor,
     labels: Tensor,
     *,
+    label_weight: float = 0.0,
     teacher: nn.Module | None = None,
     precision: Precision = "fp32",
 ) -> Tensor:
@@ -76,6 +80,7 @@ def backward_one_at_a_time(
             labels,
             largest_logits=largest_logits,
             teacher_logits=teacher_logits,
+            label_weight=label_weight,
         )
         own.backward()
         losses.append(own.detach())
@@ -110,6 +115,7 @@ def subnet_loss(
     *,
     largest_logits: Tensor | None = None,
     teacher_logits: Tensor | None = None,
+    label_weight: float = 0.0,
 ) -> Tensor:
     """The loss of the subnet at `position` of a step's list.
 
@@ -117,6 +123,7 @@ def subnet_loss(
         largest_logits: of the full-sized subnet, which is the step's first (in-place distillation).
         teacher_logits: of the separate teacher (recipes that have one). Its term weighs as much as
             the labels' (beta of equation 2 is 1).
+        label_weight: of the labels beside the full-sized subnet (`fofa.recipes.Phase`).
 
     Raises:
         ValueError: if the logits that this loss needs are not given.
@@ -127,12 +134,20 @@ def subnet_loss(
     if target is None:
         raise ValueError(f"loss {loss!r} needs the logits it learns from")
     if loss == "in-place":
-        return distillation_loss(logits, target)
+        distilled = distillation_loss(logits, target)
+        if not label_weight:
+            return distilled
+        return (1 - label_weight) * distilled + label_weight * label_loss(logits, labels)
     return label_loss(logits, labels) + distillation_loss(logits, target)
 
 
 def step_losses(
-    loss: Loss, logits: Sequence[Tensor], labels: Tensor, teacher_logits: Tensor | None = None
+    loss: Loss,
+    logits: Sequence[Tensor],
+    labels: Tensor,
+    teacher_logits: Tensor | None = None,
+    *,
+    label_weight: float = 0.0,
 ) -> list[Tensor]:
     """The losses of all subnets of a step, in their order; their gradients are to be summed."""
     return [
@@ -143,6 +158,7 @@ def step_losses(
             labels,
             largest_logits=logits[0],
             teacher_logits=teacher_logits,
+            label_weight=label_weight,
         )
         for position, own in enumerate(logits)
     ]

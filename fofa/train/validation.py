@@ -41,12 +41,21 @@ class Validator:
     Args:
         subnets: by role, such as "largest"; different ones.
         share: of the time, 0 for never.
+        calibration_images, validation_images: that each validation takes.
     """
 
     def __init__(
-        self, data: DataSource, subnets: dict[str, Subnet], resolution: int, share: float
+        self,
+        data: DataSource,
+        subnets: dict[str, Subnet],
+        resolution: int,
+        share: float,
+        *,
+        calibration_images: int = CALIBRATION_IMAGES,
+        validation_images: int = VALIDATION_IMAGES,
     ) -> None:
         self._data, self._subnets, self._resolution, self._share = data, subnets, resolution, share
+        self._calibration, self._validation = calibration_images, validation_images
         self._spent = 0.0
         self._last: float | None = None
 
@@ -60,7 +69,7 @@ class Validator:
         if self._share <= 0:
             return False
         forward = FORWARD_SHARE * image_seconds * len(self._subnets)
-        cost = forward * (CALIBRATION_IMAGES + VALIDATION_IMAGES)
+        cost = forward * (self._calibration + self._validation)
         if self._last is not None:
             cost = self._last
         return self._spent + cost <= self._share * training_seconds
@@ -84,13 +93,13 @@ class Validator:
         subnets = list(self._subnets.values())
         moments = Moments.zeros(supernet, subnets)
         for images, _ in self._data.calibration_batches(
-            self._resolution, CALIBRATION_IMAGES, BATCH_SIZE
+            self._resolution, self._calibration, BATCH_SIZE
         ):
             observe_batch(supernet, moments, images, bf16=bf16)
         statistics = moments.statistics(supernet.head.classifier.weight.dtype)
         right, seen = torch.zeros(len(subnets)), 0
         for images, labels in self._data.validation_batches(
-            self._resolution, BATCH_SIZE, VALIDATION_IMAGES
+            self._resolution, BATCH_SIZE, self._validation
         ):
             seen += len(labels)
             for leaf, logits in statistics.logits(supernet, images, bf16=bf16):

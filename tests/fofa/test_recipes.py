@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fofa.errors import UserError
-from fofa.recipes import RECIPES, Phase, get_recipe
+from fofa.recipes import COMPOUND, RECIPES, Phase, get_recipe, naive
 from fofa.space import MOBILENETV3, Subnet
 from fofa.train.schedule import TrainPlan
 
@@ -200,6 +201,66 @@ def test_a_phase_that_makes_no_sense_is_refused() -> None:
         Phase(name="x", epochs=1, learning_rate=1, num_random=2)
     with pytest.raises(ValueError, match="largest first"):
         Phase(name="x", epochs=1, learning_rate=1, anchors=("smallest",), loss="in-place")
+    with pytest.raises(ValueError, match="largest_share needs random subnets"):
+        Phase(name="x", epochs=1, learning_rate=1, anchors=("largest",), largest_share=0.1)
+    with pytest.raises(ValueError, match="label_weight in-place"):
+        Phase(name="x", epochs=1, learning_rate=1, anchors=("largest",), label_weight=0.1)
+    with pytest.raises(ValueError, match="has no warm-up"):
+        Phase(
+            name="x",
+            epochs=1,
+            warmup_epochs=1,
+            learning_rate=1,
+            anchors=("largest",),
+            continues_rate=True,
+        )
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=4), st.integers(0, 20))
+def test_a_rate_that_goes_on_is_that_of_one_phase(lengths: list[int], warmup: int) -> None:
+    first, sampling = naive().phases
+    parts = [
+        replace(sampling, name=f"part-{number}", epochs=epochs, continues_rate=number > 0)
+        for number, epochs in enumerate(lengths)
+    ]
+    whole = replace(sampling, epochs=sum(lengths))
+    start = replace(first, warmup_epochs=warmup) if warmup else None
+    rates = []
+    for phases in (parts, [whole]):
+        recipe = replace(naive(), phases=tuple(filter(None, (start, *phases))))
+        made = TrainPlan.of(
+            recipe,
+            resolutions=(24,),
+            seed=0,
+            steps_per_epoch=3,
+            global_batch=256,
+            epoch_scale=1,
+        )
+        rates.append([made.phase_at(step).learning_rate(step) for step in range(made.num_steps)])
+    assert rates[0] == pytest.approx(rates[1], abs=1e-12)
+
+
+def test_the_largest_subnet_takes_its_share_of_the_draws() -> None:
+    warmup, sampling = naive().phases
+    recipe = replace(
+        naive(), phases=(warmup, replace(sampling, largest_share=0.25, choices=COMPOUND))
+    )
+    made = TrainPlan.of(
+        recipe, resolutions=(24,), seed=1, steps_per_epoch=20, global_batch=256, epoch_scale=1
+    )
+    drawn = [made.draw(step).subnets[0] for step in made.phases[1].steps]
+    share = drawn.count(recipe.largest()) / len(drawn)
+    assert share == pytest.approx(0.25 + 0.75 / 243, abs=0.03)
+    assert len(set(drawn)) > 200
+
+
+def test_only_phases_of_one_rate_share_a_curve() -> None:
+    warmup, sampling = naive().phases
+    other = replace(sampling, name="other", learning_rate=1.0, continues_rate=True)
+    with pytest.raises(ValueError, match="continues another rate"):
+        replace(naive(), phases=(warmup, sampling, other))
+    with pytest.raises(ValueError, match="no phase before the first"):
+        replace(naive(), phases=(replace(sampling, continues_rate=True),))
 
 
 def test_sorting_keeps_the_expand_ratios_that_are_trained_already() -> None:

@@ -61,6 +61,15 @@ def test_in_place_the_largest_learns_from_labels_and_the_rest_from_it() -> None:
     assert largest.grad is None
 
 
+def test_labels_can_weigh_beside_the_largest() -> None:
+    largest, other = logits(0), logits(1)
+    ends = (distillation_loss(other, largest), label_loss(other, LABELS))
+    for weight, expected in ((0.0, ends[0]), (0.25, 0.75 * ends[0] + 0.25 * ends[1])):
+        losses = step_losses("in-place", [largest, other], LABELS, label_weight=weight)
+        assert torch.equal(losses[0], label_loss(largest, LABELS))
+        assert torch.allclose(losses[1], expected)
+
+
 def test_a_teacher_weighs_as_much_as_the_labels() -> None:
     x, teacher = logits(0), logits(1)
     (loss,) = step_losses("teacher", [x], LABELS, teacher)
@@ -94,6 +103,7 @@ def test_both_ways_have_the_same_losses_and_gradients(name: str) -> None:
             phase.loss,
             images,
             LABELS,
+            label_weight=phase.label_weight,
             teacher=teacher if phase.loss == "teacher" else None,
         )
         gradients = {n: p.grad for n, p in supernet.named_parameters() if p.grad is not None}

@@ -1,0 +1,80 @@
+"""Training schedules that were tried for short budgets, as data: recipes, most of them nameless.
+
+Those that proved themselves are in `fofa.recipes`; docs/experiments.md says what became of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from fofa.recipes import COMPOUND, RECIPES, Phase, Recipe, fofa_n3
+
+TOTAL_EPOCHS = 185.0
+"""Of every schedule here, as of fofa-n3's; the budget scales them."""
+WARMUP_EPOCHS = 1.0
+
+
+def labels_first(
+    name: str,
+    summary: str,
+    *,
+    distilled: float,
+    largest_share: float = 0.1,
+    num_random: int = 1,
+    label_weight: float = 0.5,
+) -> Recipe:
+    """Random subnets on labels, then in-place distillation, on one cosine.
+
+    Args:
+        distilled: share of the steps that are in-place distillation, the last ones.
+        largest_share: how often the largest subnet takes a random one's place before that.
+        num_random: random subnets of a step of distillation, beside the largest.
+        label_weight: of the labels in what these learn from.
+    """
+    parent = fofa_n3()
+    warmup = replace(parent.phases[0], warmup_epochs=WARMUP_EPOCHS)
+    left = TOTAL_EPOCHS - WARMUP_EPOCHS
+    sampling = Phase(
+        name="sampling",
+        epochs=(1 - distilled) * left,
+        learning_rate=2.6,
+        num_random=1,
+        choices=COMPOUND,
+        largest_share=largest_share,
+        fresh_optimizer=False,
+    )
+    distillation = (
+        Phase(
+            name="distillation",
+            epochs=distilled * left,
+            learning_rate=2.6,
+            anchors=("largest",),
+            num_random=num_random,
+            choices=COMPOUND,
+            loss="in-place",
+            label_weight=label_weight,
+            fresh_optimizer=False,
+            continues_rate=True,
+        )
+        if distilled
+        else None
+    )
+    phases = (warmup, sampling) if distillation is None else (warmup, sampling, distillation)
+    return replace(parent, name=name, summary=summary, phases=phases)
+
+
+def late_distillation() -> Recipe:
+    return labels_first(
+        "late-distillation",
+        "one random subnet a step (10% the largest), labels; the last 15% of the steps the largest "
+        "and one random subnet, half labels",
+        distilled=0.15,
+    )
+
+
+SCHEDULES: dict[str, Callable[[], Recipe]] = {
+    "naive": RECIPES["naive"],
+    "fofa-n3": RECIPES["fofa-n3"],
+    "late-distillation": late_distillation,
+}
