@@ -9,8 +9,10 @@ for every image, so that a class that is darker than another stays darker:
   (SMaxSampleValue or MaxSampleValue: 4095 for a 12-bit camera);
 * 32-bit integers and floating-point values have no range of their own: the declared one, or else
   the smallest of the usual ones (1 for floats, 255, 65535) that holds the image's largest value;
-* what is transparent is laid on white, as image viewers show it;
-* of an animation, the first frame; of EXIF's orientation, what the photographer saw.
+* what is transparent is laid on white, as image viewers show it, and so is what the frame of a GIF
+  leaves of its canvas;
+* of an animation, the first frame, whatever follows it; of EXIF's orientation, what the
+  photographer saw.
 """
 
 from __future__ import annotations
@@ -92,7 +94,12 @@ def decode_image(content: bytes) -> Image.Image:
     """
     with opened(content) as image:
         turn = TURNS.get(orientation(image))
+        frame = image.tile[0][1] if image.format == "GIF" and image.tile else None
         rgb = to_rgb(image)
+        if frame is not None and frame != (0, 0, *rgb.size):
+            ground = Image.new("RGB", rgb.size, (255, 255, 255))
+            ground.paste(rgb.crop(frame), frame)
+            rgb = ground
         # A TIFF is upright once its pixels are loaded.
         if turn is None or image.format == "TIFF":
             return rgb

@@ -19,6 +19,7 @@ from waiting import PATIENCE_SECONDS
 from fofa.latency import Lut
 
 MODULES = {
+    "fofa": "fofa.commands.umbrella",
     "fofa-train": "fofa.commands.train",
     "fofa-eval": "fofa.commands.evaluate",
     "fofa-search": "fofa.commands.search",
@@ -88,6 +89,11 @@ class Program:
             os.killpg(self.number, signal.SIGKILL)
         return self.wait()
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is still there."""
+        if self.poll() is None:
+            os.kill(self.number, number)
+
     def wait(self, timeout: float = PATIENCE_SECONDS) -> Ended:
         """How it ended; a program that does not end in time fails the test."""
         code = self.wait_until(lambda: False, timeout)
@@ -128,6 +134,7 @@ class Programs:
         self.started += 1
         stdout, stderr = (self.folder / f"{self.started}.{kind}" for kind in ("out", "err"))
         request = {
+            "name": name,
             "module": MODULES.get(name, name),
             "arguments": [str(argument) for argument in arguments],
             "cwd": str(cwd or self.folder),
@@ -262,6 +269,7 @@ def tiny_training() -> Sequence[object]:
 
 STEADY: Sequence[object] = (
     *("--device", "steady", "--resolutions", "16,24", "--width-mult", 0.25, "--num-classes", 10),
+    *("--budget-seconds", 2, "--session-gap", 0),
 )
 """Options of `fofa-profile` for a device that takes the same time at every run."""
 NAMES = [f"{a}{b}{b}{a}{c}" for a in "234" for b in "24" for c in "34"]
@@ -290,3 +298,20 @@ def tiny_tables(
     made = ("--accuracy-dir", "accuracy", "--luts-dir", "luts", "--constraints", "matched")
     programs.run("fofa-bench", *made, "--update-baseline", "baseline.json", cwd=folder).check(0)
     return folder
+
+
+@pytest.fixture(scope="session")
+def foreign_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small supernet's weights as OFA's programs save them."""
+    import torch
+
+    from fofa.supernet.config import SupernetConfig
+    from fofa.supernet.foreign import legacy_names
+    from fofa.supernet.model import Supernet
+
+    supernet = Supernet(SupernetConfig(width_mult=0.1, num_classes=4))
+    names = legacy_names(supernet)
+    state = {names[key]: value for key, value in supernet.state_dict().items() if key in names}
+    path = tmp_path_factory.mktemp("foreign") / "checkpoint.pth"
+    torch.save({"state_dict": state}, path)
+    return path

@@ -11,9 +11,13 @@ import gc
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
 from typing import Any
+
+from fofa.commands.start import leave
+from fofa.train.stopping import STOP_SIGNALS
 
 PRELOADED = (
     "fofa.train.launch",
@@ -30,10 +34,15 @@ FEWER_SHAPES = {"NUM_TRAIN": 40, "NUM_TEST": 50}
 
 
 def start(request: dict[str, Any]) -> int:
-    """Fork, and become the program in the child."""
-    number = os.fork()
-    if number:
-        return number
+    """Fork, and become the program in the child, which is stopped as one that a user started."""
+    before = {
+        number: signal.signal(number, lambda *_: leave(request["name"])) for number in STOP_SIGNALS
+    }
+    child = os.fork()
+    if child:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        return child
     code = 70
     try:
         become(request)

@@ -82,18 +82,26 @@ def train_options(out: Path) -> list[object]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("workers", [2, 4])
-def test_a_slow_worker_is_waited_for(workers: int, tmp_path: Path) -> None:
-    """A worker that stands still for a while costs time, and changes nothing."""
+@pytest.mark.parametrize(("workers", "seconds"), [(2, (2, 2, 2)), (4, (2, 2, 2)), (2, (90,))])
+@pytest.mark.parametrize("who", ["a worker", "all"])
+def test_a_slow_worker_is_waited_for(
+    workers: int, seconds: Sequence[float], who: str, tmp_path: Path
+) -> None:
+    """A worker that stands still costs time, and changes nothing; so does a whole job, as on a
+    machine that is put to sleep."""
     module = "fofa.commands.train"
     slow, steady = tmp_path / "slow", tmp_path / "steady"
     with torchrun(workers, module, *train_options(slow)) as job:
         wait_for(lambda: (slow / "run.json").is_file(), job)
-        late = workers_of(job, module)[-1]
-        for _ in range(3):
-            late.send_signal(signal.SIGSTOP)
-            time.sleep(2)
-            late.send_signal(signal.SIGCONT)
+        late = workers_of(job, module)[-1:]
+        if who == "all":
+            late = [psutil.Process(job.pid), *family(job)]
+        for pause in seconds:
+            for process in late:
+                process.send_signal(signal.SIGSTOP)
+            time.sleep(pause)
+            for process in late:
+                process.send_signal(signal.SIGCONT)
             time.sleep(0.2)
         assert job.wait(PATIENCE_SECONDS) == 0
     with torchrun(workers, module, *train_options(steady)) as job:
@@ -101,6 +109,26 @@ def test_a_slow_worker_is_waited_for(workers: int, tmp_path: Path) -> None:
     ours, theirs = (load_file(folder / "weights.safetensors") for folder in (slow, steady))
     assert all(ours[key].equal(theirs[key]) for key in theirs)
     assert Run.open(slow).record.status == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_job_with_a_worker_that_stands_still_can_be_stopped(tmp_path: Path) -> None:
+    """The launcher ends what does not hear it; the same command goes on from the checkpoint."""
+    module = "fofa.commands.train"
+    stopped, steady = tmp_path / "stopped", tmp_path / "steady"
+    with torchrun(2, module, *train_options(stopped)) as job:
+        wait_for(lambda: (stopped / "run.json").is_file(), job)
+        workers_of(job, module)[-1].send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        job.terminate()
+        assert job.wait(PATIENCE_SECONDS) != 0
+    assert Run.open(stopped).record.status == "running"
+    for folder in (stopped, steady):
+        with torchrun(2, module, *train_options(folder)) as job:
+            assert job.wait(PATIENCE_SECONDS) == 0
+    ours, theirs = (load_file(folder / "weights.safetensors") for folder in (stopped, steady))
+    assert all(ours[key].equal(theirs[key]) for key in theirs)
 
 
 NAMES = ",".join(f"{name}@16" for name in ("22222", "23423", "32243", "33333", "44444"))
