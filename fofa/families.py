@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -23,10 +22,9 @@ from pydantic import (
 )
 
 from fofa.errors import UserError
-from fofa.files import explain
+from fofa.files import explain, read_yaml
 from fofa.space.family import FAMILIES, MOBILENETV3, Family
 
-MAX_FILE_BYTES = 100_000
 _ADAPTER: TypeAdapter[Family] = TypeAdapter(Family)
 
 
@@ -52,22 +50,7 @@ def read_family(path: Path) -> Family:
     Raises:
         UserError: naming the file, the field and what was expected.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise UserError(f"{path}: too large to describe a family")
-    try:
-        content = yaml.safe_load(data)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "cannot be read"
-        raise UserError(f"{path}: not YAML: {problem}{where}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a YAML mapping that describes a family")
+    content = read_yaml(path, "a family")
     try:
         return family_of(content)
     except (UserError, ValueError) as error:

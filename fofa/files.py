@@ -18,12 +18,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import yaml
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fofa.errors import UserError
 
 TEMPORARY_SUFFIX = ".tmp"
+MAX_YAML_BYTES = 100_000
 
 
 @contextlib.contextmanager
@@ -185,6 +187,34 @@ def parse_json(text: str, path: Path) -> Any:
         raise UserError(f"{path}: not JSON: {error.msg} at {place}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not usable JSON: {error}") from None
+
+
+def read_yaml(path: Path, what: str) -> dict[Any, Any]:
+    """The YAML mapping in `path`, read by the safe loader.
+
+    Args:
+        what: it describes, for messages, such as "a family".
+
+    Raises:
+        UserError: naming the file and what is wrong.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_YAML_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
+    if len(data) > MAX_YAML_BYTES:
+        raise UserError(f"{path}: too large to describe {what}")
+    try:
+        content = yaml.safe_load(data)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "cannot be read"
+        raise UserError(f"{path}: not YAML: {problem}{where}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a YAML mapping that describes {what}")
+    return content
 
 
 class FileModel(BaseModel):

@@ -68,6 +68,20 @@ class RunRecord(FileModel):
         check_resolutions(self.resolutions)
         return self
 
+    @classmethod
+    def of(cls, folder: Path) -> RunRecord:
+        """The record of a run folder, which need not have weights yet.
+
+        Raises:
+            UserError: if it is no run folder.
+        """
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such run folder")
+        record = folder / RECORD_NAME
+        if not record.is_file():
+            raise UserError(f"{folder}: not a run folder, it has no {RECORD_NAME}")
+        return cls.read(record)
+
     @property
     def space(self) -> SearchSpace:
         """The search space of the run."""
@@ -88,12 +102,7 @@ class Run:
         Raises:
             UserError: if it is no run folder or has no weights yet.
         """
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such run folder")
-        record = folder / RECORD_NAME
-        if not record.is_file():
-            raise UserError(f"{folder}: not a run folder, it has no {RECORD_NAME}")
-        run = cls(folder, RunRecord.read(record))
+        run = cls(folder, RunRecord.of(folder))
         if not run.weights.is_file():
             raise UserError(f"{folder}: the run has no {WEIGHTS_NAME} yet; train it first")
         return run

@@ -21,7 +21,7 @@ FLOORS = (
     {"fofa.recalibration"},
     {"fofa.train", "fofa.evaluate", "fofa.search", "fofa.predictor"},
     {"fofa.export"},
-    {"fofa.verify"},
+    {"fofa.pipeline", "fofa.verify"},
     {"fofa.api"},
     {"fofa.commands"},
     {"profilers.plugin"},
@@ -44,6 +44,8 @@ PROFILERS_MAY_USE = {
     *("fofa.errors", "fofa.files", "fofa.precision", "fofa.progress", "fofa.seeds", "fofa.space"),
     *("fofa.accuracy", "fofa.families", "fofa.latency", "fofa.runtime", "fofa.validation"),
 }
+PROGRAMS_MAY_USE = {"fofa.commands", "fofa.runs"}
+"""The programs of the profilers, beside that: a run says of which networks a table is to be."""
 MIN_LINES, MAX_LINES = 40, 500
 
 
@@ -130,7 +132,7 @@ def test_fofa_names_no_package_above_it_in_a_string_and_calls_one_program() -> N
 
 def test_profilers_use_the_core_of_fofa_only() -> None:
     for module, path in modules_of("profilers").items():
-        allowed = PROFILERS_MAY_USE | ({"fofa.commands"} if ".commands" in module else set())
+        allowed = PROFILERS_MAY_USE | (PROGRAMS_MAY_USE if ".commands" in module else set())
         for name in imports_of(path):
             if name.startswith("fofa."):
                 assert room_of(name) in allowed, f"{path} imports {name}"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 
 from rich import box
 from rich.console import Console
@@ -19,7 +16,7 @@ from bench.reproduce.plan import Job, Study, state_of
 from bench.tables.collect import collect
 from bench.tables.devices import WantedLimits
 from fofa.errors import UserError
-from fofa.train.stopping import INTERRUPTED, STOP_SIGNALS
+from fofa.train.stopping import run_child
 
 TRAIN, EVALUATE = "fofa.commands.train", "fofa.commands.evaluate"
 
@@ -30,35 +27,9 @@ Report = Callable[[Study, Path, Console], Path]
 
 
 def run_module(module: str, arguments: Sequence[str]) -> int:
-    """Run `main` of `module` in a process and wait for it, whatever happens; its exit code.
-
-    A signal to stop is passed on (Ctrl-C reaches the child by itself, too); it saves its state and
-    ends, and only then this returns. 130 also where the child was done in that moment, or had not
-    begun: who asked to stop does not want the next step.
-    """
+    """Run `main` of `module` in a process and wait for it; its exit code (`run_child`)."""
     program = f"from fofa.commands.start import start; start({module!r}, {module!r})"
-    child: subprocess.Popen[bytes] | None = None
-    asked: list[int] = []
-
-    def pass_on(number: int, _: FrameType | None) -> None:
-        asked.append(number)
-        if child is not None:
-            child.send_signal(number)
-
-    previous = {
-        number: signal.signal(number, pass_on)
-        for number in STOP_SIGNALS
-        if signal.getsignal(number) not in (signal.SIG_IGN, None)
-    }
-    try:
-        child = subprocess.Popen([sys.executable, "-c", program, *arguments])
-        for number in asked:  # before there was a child
-            child.send_signal(number)
-        code = child.wait()
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    return INTERRUPTED if -code in STOP_SIGNALS or (asked and code == 0) else code
+    return run_child([sys.executable, "-c", program, *arguments])
 
 
 def report(study: Study, luts_dir: Path, console: Console) -> Path:

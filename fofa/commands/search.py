@@ -20,6 +20,7 @@ from fofa.commands.cli import (
 )
 from fofa.commands.help import ending
 from fofa.errors import UserError
+from fofa.files import check_replaceable
 from fofa.latency import Lut
 from fofa.outcomes import read_outcomes
 from fofa.predictor.model import Predictor, load_predictor
@@ -27,7 +28,7 @@ from fofa.runs import Run
 from fofa.search.problem import Problem, Target
 from fofa.search.report import Outcome, check_plot_path, plot_front, print_outcome
 from fofa.search.solve import solve
-from fofa.space import SpaceKind
+from fofa.space import SpaceKind, parse_architecture
 from fofa.validation import margin_of
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ app = make_app(
         "fofa-search --lut cpu.json --accuracy mine.json --max-latency 5",
         "fofa-search --lut cpu.json --accuracy mine.json --pareto --plot front.svg",
         "fofa-search --lut cpu.json --accuracy mine.json --max-latency 5 --run runs/mine --verify",
+        "fofa-search --lut cpu.json --accuracy mine.json --max-latency 5 --run runs/mine "
+        "--export network.onnx",
     )
 )
 def search(
@@ -101,7 +104,13 @@ def search(
         bool,
         typer.Option("--verify", help="Build the winner and time it on this device (needs --run)."),
     ] = False,
-    run: Annotated[Path | None, typer.Option(help="Run folder that --verify builds from.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Run folder that --verify and --export build from.")
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Write the winner to this ONNX file, checked, as fofa-export does."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (schema fofa.search/1).")] = (
         False
     ),
@@ -111,6 +120,8 @@ def search(
         raise UserError("give a limit (--max-latency, --max-macs), or --pareto for the whole front")
     if verify_ and (run is None or not max_latency):
         raise UserError("--verify needs --run and --max-latency")
+    if export is not None:
+        _check_export(export, run, limits=bool(max_latency or max_macs is not None))
     if plot is not None:
         check_plot_path(plot)
     opened = Run.open(run) if run is not None else None
@@ -133,6 +144,8 @@ def search(
     outcome = solve(problem, pareto=pareto or plot is not None)
     if plot is not None:
         plot_front(outcome, plot)
+    if export is not None and opened is not None:
+        _export(outcome, opened, source, export)
     verdicts = _verify(outcome, opened, problem.targets) if verify_ and opened else []
     if as_json:
         result = outcome.to_dict()
@@ -177,6 +190,44 @@ def _source(accuracy: Path | None, predictor: Path | None) -> AccuracyTable | Pr
     if predictor is not None and accuracy is None:
         return load_predictor(predictor)
     raise UserError("give either an accuracy table or a predictor (--accuracy or --predictor)")
+
+
+def _check_export(out: Path, run: Path | None, *, limits: bool) -> None:
+    """Refuse what cannot be exported before anything is looked for."""
+    if run is None or not limits:
+        raise UserError("--export needs --run and a limit (--max-latency or --max-macs)")
+    if out.suffix.lower() != ".onnx":
+        raise UserError(f"--export {out}: expected a file ending in .onnx; fofa-export writes more")
+    check_replaceable(out)
+
+
+def _export(outcome: Outcome, run: Run, source: AccuracyTable | Predictor, out: Path) -> None:
+    """Write the winner as `fofa-export` does, calibrated with as many images as the table was."""
+    names = list(dict.fromkeys(row.architecture for row in outcome.results))
+    if len(names) > 1:
+        raise UserError(
+            f"--export writes one network, and {len(names)} were found, one for each table; search "
+            "with one table, or with --joint"
+        )
+    from fofa.data import open_data
+    from fofa.export.exporter import ExportRequest, export_network
+
+    chosen = {}
+    if isinstance(source, AccuracyTable):
+        chosen["calibration_images"] = source.evaluation.calibration_images
+    console = stderr_console()
+    with console.status(f"exporting {names[0]}"):
+        result = export_network(
+            ExportRequest(
+                run=run,
+                architecture=parse_architecture(names[0], run.record.supernet.family),
+                out=out,
+                data=open_data(run.record.data_spec),
+                **chosen,
+            )
+        )
+    measured = "" if result.accuracy is None else f", top-1 {result.accuracy.top1:.2f}% measured"
+    console.print(f"{out}: {names[0]}, checked{measured}", soft_wrap=True)
 
 
 def _verify(outcome: Outcome, run: Run, targets: Sequence[Target]) -> list[Verdict]:

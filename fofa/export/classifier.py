@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from fofa.supernet.network import PlainNetwork
 
 WHOLE_IMAGE_DATA = ("cifar10", "shapes")
 """Data sets whose images are resized whole; others are cropped, as in evaluation."""
+Numbers = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class ImageClassifier:
     network: PlainNetwork
     architecture: Architecture
     class_names: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Numbers
+    std: Numbers
     crops: bool
 
     @classmethod
@@ -57,7 +59,7 @@ class ImageClassifier:
             class_names=tuple(record.class_names),
             mean=record.mean,
             std=record.std,
-            crops=record.data_spec.partition(":")[0] not in WHOLE_IMAGE_DATA,
+            crops=crops_images(run),
         )
 
     def predict(
@@ -70,9 +72,7 @@ class ImageClassifier:
         """
         with torch.inference_mode():
             logits = self.network(self.prepare(image)[None])[0]
-        probabilities = logits.softmax(0)
-        best = probabilities.argsort(descending=True, stable=True)[:top]
-        return [Prediction(self.class_names[i], float(probabilities[i])) for i in best.tolist()]
+        return best_classes(logits, self.class_names, top)
 
     def prepare(self, image: str | os.PathLike[str] | Image.Image) -> Tensor:
         """An image as the network takes it, float32 [3, R, R].
@@ -80,15 +80,43 @@ class ImageClassifier:
         Raises:
             UserError: if the file is missing or no image.
         """
-        picture = to_rgb(image) if isinstance(image, Image.Image) else _read(Path(image))
         size = self.architecture.resolution
-        if self.crops:
-            picture = evaluation_crop(picture, size)
-        else:
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        values = np.asarray(picture, dtype=np.float32) / 255
-        normalised = (values - np.array(self.mean)) / np.array(self.std)
-        return torch.from_numpy(normalised.astype(np.float32)).permute(2, 0, 1).contiguous()
+        return prepare_image(image, size, self.mean, self.std, crops=self.crops)
+
+
+def crops_images(run: Run) -> bool:
+    """Whether evaluation of a run crops images to the centre; else they are resized whole."""
+    return run.record.data_spec.partition(":")[0] not in WHOLE_IMAGE_DATA
+
+
+def prepare_image(
+    image: str | os.PathLike[str] | Image.Image,
+    size: int,
+    mean: Numbers,
+    std: Numbers,
+    *,
+    crops: bool,
+) -> Tensor:
+    """An image as a network of `size` pixels takes it, float32 [3, size, size].
+
+    Raises:
+        UserError: if the file is missing or no image.
+    """
+    picture = to_rgb(image) if isinstance(image, Image.Image) else _read(Path(image))
+    if crops:
+        picture = evaluation_crop(picture, size)
+    else:
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+    values = np.asarray(picture, dtype=np.float32) / 255
+    normalised = (values - np.array(mean)) / np.array(std)
+    return torch.from_numpy(normalised.astype(np.float32)).permute(2, 0, 1).contiguous()
+
+
+def best_classes(logits: Tensor, class_names: Sequence[str], top: int) -> list[Prediction]:
+    """The `top` most probable classes of an image's logits [classes], most probable first."""
+    probabilities = logits.softmax(0)
+    best = probabilities.argsort(descending=True, stable=True)[:top]
+    return [Prediction(class_names[i], float(probabilities[i])) for i in best.tolist()]
 
 
 def _read(path: Path) -> Image.Image:

@@ -2,7 +2,8 @@
 
 What a file says about its network, so that whoever has it can use it, stands in `metadata_props`
 (in a PyTorch program in the extra file `fofa.json`); lists are JSON. Inputs are RGB images of
-`input_size` pixels square, values 0 to 1, less `mean`, over `std`.
+`input_size` pixels square, values 0 to 1, less `mean`, over `std`; `crop` says whether they are
+cropped to the `centre` first (resized to 256/224 of the size) or resized `whole`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from fofa.errors import UserError
+from fofa.export.classifier import crops_images
 from fofa.families import family_data
 from fofa.files import write_bytes
 from fofa.precision import Precision
@@ -31,6 +33,7 @@ TOLERANCES = {"fp32": 1e-4, "fp16": 5e-2}
 """Largest difference of a logit: absolute where logits stay within 1, relative to the largest logit
 beyond."""
 CHECK_IMAGES = 4
+CROP, WHOLE = "centre", "whole"
 INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 Logits = Callable[[Tensor], np.ndarray]
@@ -66,6 +69,7 @@ def describe(
         "input_size": str(architecture.resolution),
         "mean": json.dumps(record.mean),
         "std": json.dumps(record.std),
+        "crop": CROP if crops_images(run) else WHOLE,
         "class_names": json.dumps(record.class_names, ensure_ascii=False),
         "macs": str(macs(architecture, config)),
         "params": str(params(architecture, config)),

@@ -8,6 +8,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+__all__ = ["GOES_ON", "OUR_DISTRIBUTION", "Program", "__version__", "fofa_profile"]
 OUR_DISTRIBUTION = "fofa-nas"
 """`fofa/__init__.py` names it."""
 
@@ -22,6 +23,7 @@ def foreign_package() -> str | None:
 
 
 try:
+    from fofa import __version__  # a stranger's has none, where its files lie among ours
     from fofa.commands import GOES_ON
     from fofa.commands.start import Program
 except Exception:  # a stranger's code may raise anything, and so may its syntax

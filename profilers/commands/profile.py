@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
@@ -15,28 +15,19 @@ from fofa.accuracy import SpaceRecord
 from fofa.commands import GOES_ON
 from fofa.commands.cli import (
     make_app,
-    parse_resolutions,
     run_app,
     stderr_console,
 )
 from fofa.commands.help import ending
 from fofa.errors import UserError
-from fofa.families import find_family
 from fofa.files import check_replaceable, locked
 from fofa.latency import Lut, Stability
 from fofa.precision import short_precision
 from fofa.progress import Progress
 from fofa.runtime.tensorrt import ENGINE_SUFFIXES
-from fofa.space import (
-    DEFAULT_RESOLUTIONS,
-    MOBILENETV3,
-    Family,
-    NetworkConfig,
-    SearchSpace,
-    SpaceKind,
-)
 from profilers import registry
 from profilers.commands import elsewhere, show
+from profilers.commands.networks import wanted_networks
 from profilers.hardware.devices import DEVICES, find_device
 from profilers.hardware.environment import capture_environment
 from profilers.measuring.interference import OtherProfilers
@@ -97,22 +88,36 @@ def profile(
         str | None,
         typer.Option(help="Use this plugin in place of the device's own; any --device is a label."),
     ] = None,
-    space: Annotated[str, typer.Option(help="Search space: compound or elastic.")] = "compound",
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder whose networks are meant: its space, resolutions, family, width and "
+            "classes, where the options below do not say otherwise."
+        ),
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Search space: compound (the default) or elastic.")
+    ] = None,
     resolutions: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated, in pixels. Default 128,160,192,224; for a published table all "
-            "that it has."
+            help="Comma-separated, in pixels. Default the run's, or 128,160,192,224; for a "
+            "published table all that it has."
         ),
     ] = None,
     family: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Of the networks: mobilenetv3, proxyless, efficientnet-lite0, or a YAML file."
+            help="Of the networks: mobilenetv3 (the default), proxyless, efficientnet-lite0, or a "
+            "YAML file."
         ),
-    ] = MOBILENETV3.name,
-    width_mult: Annotated[float, typer.Option(help="Width multiplier of the networks.")] = 1.0,
-    num_classes: Annotated[int, typer.Option(help="Classes of the networks.")] = 1000,
+    ] = None,
+    width_mult: Annotated[
+        float | None, typer.Option(help="Width multiplier of the networks; 1 by default.")
+    ] = None,
+    num_classes: Annotated[
+        int | None, typer.Option(help="Classes of the networks; 1000 by default.")
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Images per run. Default: the device's.")
     ] = None,
@@ -234,8 +239,8 @@ def profile(
                 "--lut goes with --network, or with --compare and nothing else; --architecture "
                 "goes with --network"
             )
-        said = (bundle, device, plugin, resolutions, batch_size, dtype, threads, source, option)
-        if samples is not None and any(said):
+        said = (bundle, device, plugin, run, resolutions, batch_size)
+        if samples is not None and any((*said, dtype, threads, source, option)):
             raise UserError("--import takes --out only: the samples say what they are of")
         if bundle is not None and (out is not None or older is not None):
             raise UserError("--bundle measures nothing: leave out --out and --compare")
@@ -247,16 +252,11 @@ def profile(
             named = elsewhere.named_elsewhere(device, plugin, target)
         else:
             named = find_device(device or "", plugins=registry.installed(), plugin=plugin)
-        sizes = parse_resolutions(resolutions)
+        networks = wanted_networks(run, space, resolutions, family, width_mult, num_classes)
         request = LutRequest(
             device=named,
-            space=SearchSpace(
-                family=find_family(family),
-                kind=parse_space(space),
-                width_mult=width_mult,
-                resolutions=sizes or DEFAULT_RESOLUTIONS,
-            ),
-            config=network_config(width_mult, num_classes, find_family(family)),
+            space=networks.space,
+            config=networks.config,
             options=named.options(chosen),
             settings=settings,
         )
@@ -282,7 +282,7 @@ def profile(
                         request,
                         registry.load_plugin(named.plugin),
                         out,
-                        sizes,
+                        networks.resolutions,
                         fresh=fresh,
                         require_match=require_match,
                     )
@@ -408,18 +408,6 @@ def instruments() -> Iterator[Instruments]:
         )
 
 
-def parse_space(text: str) -> SpaceKind:
-    """The kind of space.
-
-    Raises:
-        UserError: if there is no such kind.
-    """
-    kinds: dict[str, SpaceKind] = {kind: kind for kind in get_args(SpaceKind)}
-    if text not in kinds:
-        raise UserError(f"--space {text!r}: expected one of {', '.join(kinds)}")
-    return kinds[text]
-
-
 def parse_extra(options: Sequence[str]) -> dict[str, str]:
     """`NAME=VALUE` options of a plugin.
 
@@ -430,18 +418,6 @@ def parse_extra(options: Sequence[str]) -> dict[str, str]:
     if wrong := [name for name, separator, _ in pairs if not separator or not name]:
         raise UserError(f"--option {wrong[0]!r}: expected NAME=VALUE")
     return {name: value for name, _, value in pairs}
-
-
-def network_config(width_mult: float, num_classes: int, family: Family) -> NetworkConfig:
-    """The fixed part of the networks.
-
-    Raises:
-        UserError: if a value is out of range.
-    """
-    try:
-        return NetworkConfig(family=family, width_mult=width_mult, num_classes=num_classes)
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 @contextlib.contextmanager

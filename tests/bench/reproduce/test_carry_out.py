@@ -274,7 +274,7 @@ class Popen(subprocess.Popen):
     def __init__(self, *arguments, **options):
         os.kill(os.getpid(), signal.SIGTERM)
         super().__init__(*arguments, **options)
-carry_out.subprocess.Popen = Popen
+subprocess.Popen = Popen
 print(carry_out.run_module("slow_child", []))
 """
 
