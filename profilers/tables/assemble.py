@@ -41,6 +41,9 @@ MAX_RATIO = 4.0
 """By how much a network's time may differ from the sum of its blocks."""
 MAX_SHIFT_PERCENT = 10.0
 """Two sessions further apart than this are a sign of load, not of chance."""
+MAX_DEVIATION_PERCENT = 4.0
+"""Networks that deviate by more from their table in another session met somebody else's load: a
+neighbour on the same chip, whom the machine's own accounts do not show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +119,12 @@ def assemble(
             for item in first.workload.of("block")
         ],
         calibration={str(size): fit.calibration for size, fit in fits.items()},
-        stability=_judged(first, others),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     validation, known = _validated(lut, config, fits, first, others)
     centre = centres([session.as_seen_from(first) for session in others])
-    lut = lut.model_copy(update={"validation": validation})
+    stability = _judged(first, others, known)
+    lut = lut.model_copy(update={"validation": validation, "stability": stability})
     return _bounded(lut, config, fits, known, centre)
 
 
@@ -157,7 +160,7 @@ def _timings(first: TimedSession, resolution: int) -> Timings:
     )
 
 
-def _judged(first: TimedSession, others: Sequence[TimedSession]) -> Stability:
+def _judged(first: TimedSession, others: Sequence[TimedSession], known: Uncertainty) -> Stability:
     """The verdict on all sessions, and on how they differ."""
     reasons = list(_verdict(first, noise_percent(repeated_ms(first))).reasons)
     for session in others:
@@ -169,6 +172,11 @@ def _judged(first: TimedSession, others: Sequence[TimedSession]) -> Stability:
                     f"at {resolution} px another session took {percent:+.1f}% "
                     f"(limit {MAX_SHIFT_PERCENT:g}%)"
                 )
+    if others and known.network_percent > MAX_DEVIATION_PERCENT:
+        reasons.append(
+            f"in another session networks deviated by {known.network_percent:.1f}% each on its own "
+            f"(limit {MAX_DEVIATION_PERCENT:g}%)"
+        )
     return Stability(stable=not reasons, reasons=reasons)
 
 

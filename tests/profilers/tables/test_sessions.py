@@ -48,7 +48,10 @@ def sessions_of(device, slowness, seed):
     return run
 
 
-def simulate(folder, *, slowness=(1.0, 1.0), seed=0, request=REQUEST, **fields):
+def simulate(
+    folder, *, slowness=(1.0, 1.0), seed=0, request=REQUEST, luck_there=BUILD_LUCK, **fields
+):
+    """`luck_there` is how much networks deviate, each on its own, in the other session."""
     device = SimulatedDevice(
         drift=speed(slowness[0]), scatter=0.01, build_luck=BUILD_LUCK, seed=seed, **fields
     )
@@ -58,8 +61,17 @@ def simulate(folder, *, slowness=(1.0, 1.0), seed=0, request=REQUEST, **fields):
         plugin,
         folder / "t.json",
         plugin.instruments(),
-        run_session=sessions_of(device, slowness[1], seed + 1000),
+        run_session=sessions_of(
+            dataclasses.replace(device, build_luck=luck_there), slowness[1], seed + 1000
+        ),
     )
+
+
+def test_networks_that_deviate_each_on_its_own_in_another_session_make_a_table_unstable(tmp_path):
+    assert simulate(tmp_path).instability is None
+    lut = simulate(tmp_path, luck_there=0.12)
+    assert "in another session networks deviated by" in lut.instability
+    assert "each on its own (limit 4%)" in lut.instability
 
 
 def test_both_sessions_are_stated_and_the_table_stands_between_them(tmp_path):
