@@ -7,9 +7,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
 PRESET ?= cifar10-small
+OUT ?= out
+TABLES := --tables 2,3,4,5,other --figures 1,4 --devices
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test test-all test-isa lint format reproduce clean
+.PHONY: help bench report test test-all test-isa lint format reproduce clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -24,9 +26,14 @@ $(READY): pyproject.toml constraints.txt
 		-c constraints.txt -e '.[dev,tensorrt-rtx]'
 	@touch $@
 
-bench: $(READY)  ## profile this CPU, regenerate every table and figure, write reports/
+bench: $(READY)  ## profile this CPU, make every table and figure with it, write all to out/
+	$(BIN)/fofa-profile --device epyc7763 --out $(OUT)/luts/epyc.json
+	$(BIN)/fofa-bench $(TABLES) --lut $(OUT)/luts/epyc.json --out $(OUT)/reports
+	@echo "this machine's latency table: $(OUT)/luts/epyc.json; the report: $(OUT)/reports/report.html"
+
+report: $(READY)  ## profile this CPU and write the committed luts/epyc.json and reports/ anew
 	$(BIN)/fofa-profile --device epyc7763 --out luts/epyc.json
-	$(BIN)/fofa-bench --tables 2,3,4,5,other --figures 1,4 --devices --out reports
+	$(BIN)/fofa-bench $(TABLES) --out reports
 
 test: lint  ## ruff, types and the test suite (under 15 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS) -m 'not slow'
