@@ -123,7 +123,8 @@ def step_kind(phase: Phase) -> str:
 
     Not on `largest_share`: what it adds follows from a step of the largest alone (`step_seconds`).
     """
-    return f"{len(phase.anchors)} fixed, {phase.num_random} random, {phase.loss}"
+    fixed = " and ".join(map(str, phase.anchors)) or "none"
+    return f"{fixed} fixed, {phase.num_random} random, {phase.loss}"
 
 
 def step_seconds(costs: Costs, phase: Phase, size: int) -> float:
@@ -225,8 +226,8 @@ class Setting:
 
 def train(
     wanted: Experiment, setup: Setup, costs: Costs, folder: Path, should_stop: ShouldStop
-) -> Trainer | None:
-    """Train as many steps as the cost buys, or go on; None if it was stopped.
+) -> tuple[Trainer, float] | None:
+    """Train as many steps as the cost buys, or go on; with the core-seconds spent; None if stopped.
 
     Raises:
         UserError: if the cost is too small, or the folder holds another run.
@@ -244,8 +245,9 @@ def train(
     fitted.settings.write(folder / SETTINGS_NAME)
     options = RunOptions(tensorboard=False, validate_share=0)
     trainer = Trainer(fitted, folder, processes=find_place("cpu"), options=options)
-    trainer.run(should_stop)
-    return trainer if trainer.is_finished else None
+    record = trainer.run(should_stop)
+    spent = 3600 * (record.training.core_hours or 0.0)
+    return (trainer, spent) if trainer.is_finished else None
 
 
 def evaluate(trainer: Trainer, data: DataSource) -> dict[Subnet, float]:
@@ -341,8 +343,8 @@ def _carry_out(
     should_stop: ShouldStop,
 ) -> bool:
     """Train, evaluate and append the row, where there is none yet; False if it was stopped."""
-    done = {(row.schedule, row.core_seconds, row.seed) for row in read_rows(out)}
-    if (wanted.schedule, wanted.core_seconds, wanted.seed) in done:
+    known = {(row.schedule, row.core_seconds, row.seed) for row in read_rows(out)}
+    if (wanted.schedule, wanted.core_seconds, wanted.seed) in known:
         return True
     setup = setting.setup(SCHEDULES[wanted.schedule](), wanted.seed)
     try:
@@ -355,10 +357,10 @@ def _carry_out(
         )
     except StoppedEarlyError:
         return False
-    trainer = train(wanted, setup, costs, runs / wanted.name, should_stop)
-    if trainer is None:
+    done = train(wanted, setup, costs, runs / wanted.name, should_stop)
+    if done is None:
         return False
-    spent = 3600 * (trainer.run().training.core_hours or 0.0)
+    trainer, spent = done
     row = row_of(wanted, trainer.step, spent, evaluate(trainer, setup.data))
     with out.open("a") as results:
         results.write(json.dumps(asdict(row)) + "\n")

@@ -20,6 +20,7 @@ def labels_first(
     summary: str,
     *,
     distilled: float,
+    smallest_first: float = 0.0,
     largest_share: float = 0.1,
     num_random: int = 1,
     label_weight: float = 0.5,
@@ -28,6 +29,7 @@ def labels_first(
 
     Args:
         distilled: share of the steps that are in-place distillation, the last ones.
+        smallest_first: share of the steps that the smallest subnet has to itself, the first ones.
         largest_share: how often the largest subnet takes a random one's place before that.
         num_random: random subnets of a step of distillation, beside the largest.
         label_weight: of the labels in what these learn from.
@@ -37,13 +39,16 @@ def labels_first(
     left = TOTAL_EPOCHS - WARMUP_EPOCHS
     sampling = Phase(
         name="sampling",
-        epochs=(1 - distilled) * left,
+        epochs=(1 - smallest_first - distilled) * left,
         learning_rate=2.6,
         num_random=1,
         choices=COMPOUND,
         largest_share=largest_share,
         fresh_optimizer=False,
+        continues_rate=bool(smallest_first),
     )
+    smallest = replace(warmup, name="smallest", anchors=("smallest",))
+    smallest = replace(smallest, epochs=smallest_first * left, warmup_epochs=WARMUP_EPOCHS)
     distillation = (
         Phase(
             name="distillation",
@@ -60,7 +65,8 @@ def labels_first(
         if distilled
         else None
     )
-    phases = (warmup, sampling) if distillation is None else (warmup, sampling, distillation)
+    first = smallest if smallest_first else warmup
+    phases = (first, sampling) if distillation is None else (first, sampling, distillation)
     return replace(parent, name=name, summary=summary, phases=phases)
 
 
@@ -73,8 +79,29 @@ def late_distillation() -> Recipe:
     )
 
 
+def smallest_first() -> Recipe:
+    return labels_first(
+        "smallest-first",
+        "the smallest subnet alone for half of the steps, then one random subnet a step, labels",
+        distilled=0.0,
+        smallest_first=0.5,
+    )
+
+
+def smallest_first_then_distillation() -> Recipe:
+    return labels_first(
+        "smallest-first-then-distillation",
+        "as smallest-first; the last 15% of the steps the largest and one random subnet, half "
+        "labels",
+        distilled=0.15,
+        smallest_first=0.5,
+    )
+
+
 SCHEDULES: dict[str, Callable[[], Recipe]] = {
     "naive": RECIPES["naive"],
     "fofa-n3": RECIPES["fofa-n3"],
     "late-distillation": late_distillation,
+    "smallest-first": smallest_first,
+    "smallest-first-then-distillation": smallest_first_then_distillation,
 }
