@@ -38,20 +38,32 @@ def allowances(comparisons: Sequence[LimitComparison]) -> str | None:
 
 
 def complaints(comparisons: Sequence[LimitComparison]) -> list[str]:
-    """Every reason with its place, regressions first; a reason that many limits share, once."""
+    """One line for each cause, regressions first; what many limits or supernets share, once."""
     lines = [
         f"{comparison.status.value}: {comparison.place}: {reason}"
         for comparison in comparisons
         if comparison.status is Status.REGRESSED
         for reason in comparison.reasons
     ]
+    causes: dict[str, list[LimitComparison]] = {}
     for comparison in comparisons:
         if comparison.status is Status.INCOMPARABLE:
-            place = f"{comparison.device}, {comparison.recipe} seed {comparison.seed}"
-            lines += [
-                f"{comparison.status.value}: {place}: {reason}" for reason in comparison.reasons
-            ]
+            for reason in comparison.reasons:
+                causes.setdefault(reason, []).append(comparison)
+    lines += [
+        f"{Status.INCOMPARABLE.value}: {_places(members)}: {reason}"
+        for reason, members in causes.items()
+    ]
     return list(dict.fromkeys(map(one_line, lines)))
+
+
+def _places(comparisons: Sequence[LimitComparison]) -> str:
+    """Devices and supernets of several limits, counted where there are several."""
+    devices = list(dict.fromkeys(comparison.device for comparison in comparisons))
+    supernets = list(dict.fromkeys((one.recipe, one.seed, one.budget_hours) for one in comparisons))
+    recipe, seed, _ = supernets[0]
+    one = f"{recipe} seed {seed}" if len(supernets) == 1 else f"{len(supernets)} supernets"
+    return f"{', '.join(devices)}, {one}"
 
 
 def markdown_summary(comparisons: Sequence[LimitComparison]) -> str:

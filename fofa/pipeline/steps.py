@@ -178,8 +178,8 @@ def first_row(path: Path, name: str, *, middle: bool = False) -> dict[str, Any]:
     """
     try:
         rows = read_json(path)[name]
-        row: dict[str, Any] = rows[len(rows) // 2 if middle else 0]
-    except (KeyError, IndexError, TypeError):
+        row: dict[str, Any] = dict(rows[len(rows) // 2 if middle else 0])
+    except (KeyError, IndexError, TypeError, ValueError):
         raise UserError(f"{path}: not what fofa-search --json prints; remove it") from None
     return row
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -55,6 +56,21 @@ def test_complaints_are_said_once_regressions_first(comparisons: list[LimitCompa
     assert complaints(comparisons) == [
         "regressed: note10, fofa-n3 seed 0, 15 ms: was 70.00, is 69.00; 5% & <more>",
         "not compared: a100, fofa-n3 seed 0: unstable | <b>",
+    ]
+
+
+def test_a_cause_that_many_share_is_one_line() -> None:
+    cause = "luts/epyc.json: unstable measurement"
+    many = [
+        dataclasses.replace(comparison(Status.INCOMPARABLE, cause, device=device), seed=seed)
+        for device in ("epyc7763", "cpu")
+        for seed in range(4)
+        for _ in range(4)
+    ]
+    assert complaints(many) == [f"not compared: epyc7763, cpu, 4 supernets: {cause}"]
+    other = comparison(Status.INCOMPARABLE, "no accuracy table of fofa-n3 seed 0")
+    assert complaints([*many, other])[1:] == [
+        "not compared: note10, fofa-n3 seed 0: no accuracy table of fofa-n3 seed 0"
     ]
 
 
