@@ -51,12 +51,22 @@ def check_state(
 ) -> None:
     """Raise `UserError` unless `state` has exactly the network's keys and shapes.
 
-    Integers are not taken for weights, nor the other way round. The network may be one of shapes
-    only (device `meta`).
-
-    `names` gives the names that keys have in the source, where these are others.
+    The network may be one of shapes only (device `meta`). `names` gives the names that keys have
+    in the source, where these are others.
     """
-    own = network.state_dict()
+    check_tensors(network.state_dict(), state, source, names)
+
+
+def check_tensors(
+    own: Mapping[str, torch.Tensor],
+    state: Mapping[str, torch.Tensor],
+    source: str,
+    names: Mapping[str, str] | None = None,
+) -> None:
+    """Raise `UserError` unless `state` has exactly the keys and shapes of a network's `own`.
+
+    Integers are not taken for weights, nor the other way round. `names` as in `check_state`.
+    """
     called = {key: (names or {}).get(key, key) for key in own}
     faults = [
         _listed("missing", sorted(called[key] for key in own.keys() - state.keys())),

@@ -18,7 +18,7 @@ from fofa.space.network import stage_sizes
 from fofa.supernet.channel_sorting import sort_channels
 from fofa.supernet.model import Supernet
 from fofa.supernet.network import PlainNetwork
-from fofa.supernet.weights import check_state
+from fofa.supernet.weights import check_state, check_tensors
 from fofa.train.schedule import get_momentum, make_optimizer, set_learning_rate, set_momentum
 from fofa.train.settings import Precision
 from fofa.train.step import backward_one_at_a_time, backward_shared
@@ -129,6 +129,8 @@ class Learner:
             UserError: if they are not those of such a supernet, naming `source`.
         """
         check_state(self.supernet, groups.get("supernet", {}), source)
+        parameters, momentum = dict(self.supernet.named_parameters()), groups.get("momentum", {})
+        check_tensors(parameters, momentum, f"{source}'s momentum")
         if "teacher" in groups:
             teacher = self._extract_teacher()
             check_state(teacher, groups["teacher"], f"{source}'s teacher")
@@ -136,7 +138,7 @@ class Learner:
             trains = self.teacher is None or self.teacher.training
             self.teacher = on_device(teacher, self.processes.device).train(trains)
         self.supernet.load_state_dict(groups["supernet"])
-        set_momentum(self.supernet, self.optimizer, groups.get("momentum", {}))
+        set_momentum(self.supernet, self.optimizer, momentum)
 
     def _extract_teacher(self) -> PlainNetwork:
         """The largest subnet as it is now, without dropout, as OFA's and CompOFA's teachers are."""

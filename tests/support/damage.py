@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
+import numpy as np
 import yaml
 from hypothesis import strategies as st
 
@@ -117,3 +119,101 @@ def damage_lines(original: bytes, data: st.DataObject) -> bytes:
     number = data.draw(st.integers(0, len(lines) - 2))
     lines[number] = json.dumps(damage_value(json.loads(lines[number]), data)).encode()
     return b"\n".join(lines)
+
+
+Fault = tuple[str, Callable[[], Any]]
+"""What is wrong, and a function that makes a copy of the whole with that fault."""
+
+
+def structural_faults(value: Any) -> Iterator[Fault]:
+    """For every place in a JSON value: it is removed, null, of another type or out of range."""
+    for place in places(value):
+        name = ".".join(map(str, place))
+        yield f"{name} removed", partial(without, value, place)
+        for fault, change in FAULTS.items():
+            yield f"{name} {fault}", partial(with_change, value, place, change)
+
+
+def without(value: Any, place: tuple[str | int, ...]) -> Any:
+    damaged, parent = parent_in_copy(value, place)
+    del parent[place[-1]]
+    return damaged
+
+
+def with_change(value: Any, place: tuple[str | int, ...], change: Callable[[Any], Any]) -> Any:
+    damaged, parent = parent_in_copy(value, place)
+    parent[place[-1]] = change(parent[place[-1]])
+    return damaged
+
+
+def parent_in_copy(value: Any, place: tuple[str | int, ...]) -> tuple[Any, Any]:
+    """A copy of a value, and what holds `place` in it."""
+    parent = damaged = copy.deepcopy(value)
+    for key in place[:-1]:
+        parent = parent[key]
+    return damaged, parent
+
+
+def another_type(value: Any) -> Any:
+    match value:
+        case bool():
+            return "yes"
+        case int() | float():
+            return str(value)
+        case str():
+            return 5
+        case dict():
+            return list(value)
+        case list():
+            return dict(enumerate(map(str, value)))
+    return [value]
+
+
+def scaled(factor: int) -> Callable[[Any], Any]:
+    """Multiplies numbers; of other things it makes a number."""
+    return lambda value: value * factor if type(value) in (int, float) else factor
+
+
+FAULTS: dict[str, Callable[[Any], Any]] = {
+    "null": lambda value: None,
+    "of another type": another_type,
+    "negative": scaled(-1),
+    "a thousand times": scaled(1000),
+}
+
+
+def array_faults(arrays: dict[str, np.ndarray]) -> Iterator[Fault]:
+    """For every array: it is removed, renamed, there twice, of another shape, type or value."""
+    for name, array in arrays.items():
+        for fault, change in ARRAY_FAULTS.items():
+            yield f"{name} {fault}", partial(_with_array, arrays, name, change)
+        if array.dtype.kind == "f":
+            for strange in (np.nan, np.inf, 1e38):
+                filled = partial(np.full_like, fill_value=strange)
+                change = partial(_changed_array, filled)
+                yield f"{name} of {strange}", partial(_with_array, arrays, name, change)
+
+
+Changed = Callable[[str, np.ndarray], dict[str, np.ndarray]]
+
+
+def _with_array(arrays: dict[str, np.ndarray], name: str, change: Changed) -> dict[str, np.ndarray]:
+    others = {key: other for key, other in arrays.items() if key != name}
+    return others | change(name, arrays[name])
+
+
+def _changed_array(
+    change: Callable[[np.ndarray], np.ndarray], name: str, array: np.ndarray
+) -> dict[str, np.ndarray]:
+    return {name: np.ascontiguousarray(change(array))}
+
+
+ARRAY_FAULTS: dict[str, Changed] = {
+    "removed": lambda name, array: {},
+    "renamed": lambda name, array: {f"{name}x": array},
+    "twice": lambda name, array: {name: array, f"{name}x": array},
+    "flat": partial(_changed_array, lambda array: array.reshape(-1, 1)),
+    "longer": partial(_changed_array, lambda array: np.concatenate([array.reshape(-1)] * 2)),
+    "empty": partial(_changed_array, lambda array: np.zeros((0,), array.dtype)),
+    "of another type": partial(_changed_array, lambda array: array.astype(np.int16)),
+}
