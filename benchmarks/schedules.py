@@ -79,15 +79,6 @@ def late_distillation() -> Recipe:
     )
 
 
-def smallest_first() -> Recipe:
-    return labels_first(
-        "smallest-first",
-        "the smallest subnet alone for half of the steps, then one random subnet a step, labels",
-        distilled=0.0,
-        smallest_first=0.5,
-    )
-
-
 def smallest_first_then_distillation() -> Recipe:
     return labels_first(
         "smallest-first-then-distillation",
@@ -98,10 +89,22 @@ def smallest_first_then_distillation() -> Recipe:
     )
 
 
+def smallest_for_longer() -> Recipe:
+    return labels_first(
+        "smallest-for-longer",
+        "the smallest subnet alone for 70% of the steps, then one random subnet a step, a quarter "
+        "of them the largest, labels",
+        distilled=0.0,
+        smallest_first=0.7,
+        largest_share=0.25,
+    )
+
+
 SCHEDULES: dict[str, Callable[[], Recipe]] = {
     "naive": RECIPES["naive"],
     "fofa-n3": RECIPES["fofa-n3"],
+    "smallest-first": RECIPES["smallest-first"],
     "late-distillation": late_distillation,
-    "smallest-first": smallest_first,
     "smallest-first-then-distillation": smallest_first_then_distillation,
+    "smallest-for-longer": smallest_for_longer,
 }

@@ -367,6 +367,26 @@ def naive() -> Recipe:
     )
 
 
+def smallest_first() -> Recipe:
+    """This project's own, for short budgets: the smallest subnet alone, then random ones; 185.
+
+    A step of the smallest subnet costs a third of one of the full-sized network, and what it learns
+    the others begin with, because its weights are part of theirs. Then random subnets learn from
+    the labels, and in every tenth step the largest, on the same cosine. Found by
+    `benchmarks.ablations` (docs/experiments.md).
+    """
+    warmup, sampling = naive().phases
+    smallest = replace(warmup, name="smallest", epochs=92, warmup_epochs=1, anchors=("smallest",))
+    sampling = replace(sampling, epochs=92, largest_share=0.1, continues_rate=True)
+    return replace(
+        naive(),
+        name="smallest-first",
+        summary="the smallest subnet alone for half of the steps, then one random subnet a step, "
+        "from the labels alone",
+        phases=(smallest, sampling),
+    )
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "ofa": ofa,
     "compofa": compofa,
@@ -375,6 +395,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "fofa-n4-300": fofa_n4_300,
     "sandwich": sandwich,
     "naive": naive,
+    "smallest-first": smallest_first,
 }
 
 
