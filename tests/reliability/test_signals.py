@@ -20,7 +20,7 @@ import pytest
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 SLOW = (pytest.mark.slow, pytest.mark.timeout(3600))
-TIMES = [pytest.param(1, id="once"), pytest.param(20, id="often", marks=SLOW)]
+TIMES = [pytest.param(1, id="once"), pytest.param(10, id="often", marks=SLOW)]
 NAMES = ("fofa-bench", "fofa-export", "fofa-search", "fofa-predictor", "fofa-import")
 
 Words = Callable[[Path], list[object]]

@@ -27,7 +27,7 @@ from fofa.runs import RECORD_NAME, WEIGHTS_NAME
 from fofa.train.checkpoint import CHECKPOINT_PATH
 from fofa.train.settings import SETTINGS_NAME
 
-FEW, MANY = 4, 150
+FEW, MANY = 4, 40
 SLOW = (pytest.mark.slow, pytest.mark.timeout(3600))
 COUNTS = [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=SLOW)]
 
