@@ -20,9 +20,10 @@ from bench.gate.summary import (
     verdict,
 )
 from bench.reports.build import FIGURES, TABLES, WantedMatrix, build, parse_choice
-from bench.reports.formats import show
+from bench.reports.screen import show
 from bench.tables.collect import Collection, collect
 from bench.tables.devices import WantedLimits, parse_limits
+from bench.tables.rivals import read_rivals
 from bench.tables.rows import parse_compare
 from fofa.commands.cli import (
     make_app,
@@ -105,6 +106,13 @@ def bench(
             "the same device.",
         ),
     ] = None,
+    rivals: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Networks to compare with the fronts of their device: JSON of name, latency_ms, "
+            "top1, cost_hours and source of each; may be repeated."
+        ),
+    ] = None,
     check: Annotated[
         Path | None,
         typer.Option(
@@ -155,6 +163,14 @@ def bench(
             "matched ones elsewhere."
         ),
     ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Print the whole captions; the report and its files have them in any case.",
+        ),
+    ] = False,
     accuracy_dir: Annotated[
         Path, typer.Option(help="Folder of accuracy tables (fofa-eval makes them).")
     ] = Path("reports/accuracy"),
@@ -190,13 +206,13 @@ def bench(
         limits=limits,
         rows=rows,
         matrix=WantedMatrix(recipe) if devices else None,
+        rivals=read_rivals(rivals or []),
     )
     from bench.reports.pages import write_report
 
     page = write_report(report, out)
     console = stdout_console()
-    for table in report.tables:
-        show(table, console)
+    show(report.tables, console, verbose=verbose)
     _note(report.notes)
     console.print(f"report: {page}", soft_wrap=True)
 

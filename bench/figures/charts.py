@@ -22,9 +22,9 @@ from bench.figures.style import (
 from bench.tables import captions, paper
 from bench.tables.collect import AccuracySource, SettingResults
 from bench.tables.devices import PairedDevice
+from bench.tables.fronts import FrontLine, front_lines
+from bench.tables.rivals import Rival
 from fofa.recipes import RECIPES, Phase
-from fofa.search.exact import pareto_front
-from fofa.search.pairing import Candidates
 
 PHASE_COLOURS = {
     "teacher": "#8a94a0",
@@ -45,7 +45,7 @@ def schedules_figure(name: str) -> Figure:
     """Figure 1, drawn from the recipes themselves: a bar each, as long as its epochs, unscaled."""
     recipes = [make() for make in RECIPES.values()]
     recipes.sort(key=lambda recipe: paper.recipe_order(recipe.name))
-    with canvas(height=3.6) as (drawn, axes):
+    with canvas(height=3.4) as (drawn, axes):
         shown: dict[str, str] = {}
         for row, recipe in enumerate(recipes):
             start = 0.0
@@ -204,72 +204,63 @@ def _tradeoff_caption(results: SettingResults, present: dict[str, SubnetMeans]) 
     ]
 
 
-def pareto_figure(name: str, results: SettingResults, device: PairedDevice) -> Figure:
+def pareto_figure(
+    name: str, results: SettingResults, device: PairedDevice, rivals: Sequence[Rival] = ()
+) -> Figure:
     """What accuracy a latency buys: the best within it, as the mean over the seeds of a recipe.
 
-    At a limit of the device's table, the lines stand at the table's numbers.
+    At a limit of the device's table, the lines stand at the table's numbers. Rivals are points.
     """
-    groups = {
-        recipe: found
-        for recipe, sources in results.by_recipe.items()
-        if (found := [source for source in sources if source.anchor in device.candidates])
-    }
+    lines = front_lines(results, device)
+    recipes = [line.recipe for line in lines]
     title = f"Pareto fronts on {device.title}"
-    with canvas(height=4.6) as (drawn, axes):
-        for recipe, sources in groups.items():
-            latency_ms, top1 = best_by_latency([device.candidates[s.anchor] for s in sources])
+    with canvas(height=4.0) as (drawn, axes):
+        for line in lines:
             axes.plot(
-                latency_ms,
-                top1,
+                [step.latency_ms for step in line.steps],
+                [step.top1 for step in line.steps],
                 drawstyle="steps-post",
-                marker=recipe_marker(recipe, list(groups)),
+                marker=recipe_marker(line.recipe, recipes),
                 markersize=3.5,
                 linewidth=1.4,
-                color=recipe_colour(recipe, list(groups)),
-                label=drawn_label(paper.label(recipe)),
+                color=recipe_colour(line.recipe, recipes),
+                label=drawn_label(line.label),
+            )
+        for rival in rivals:
+            place = (rival.latency_ms, rival.top1)
+            axes.plot(*place, marker="*", markersize=9, color=INK, linestyle="none")
+            axes.annotate(
+                drawn_label(rival.name),
+                place,
+                xytext=(6, -4),
+                textcoords="offset points",
+                fontsize=7,
             )
         for limit in device.limits.values_ms:
             axes.axvline(limit, color=INK, linewidth=0.8, linestyle=":", zorder=1)
         axes.set_xlabel(f"latency of a batch of {device.source.lut.protocol.batch_size} (ms)")
         axes.set_ylabel(f"top-1 on {drawn_label(results.setting.dataset)} (%)")
         legend_above(drawn, axes)
-        return finish(drawn, name, title, _pareto_caption(results, groups, device))
-
-
-def best_by_latency(seeds: Sequence[Candidates]) -> tuple[np.ndarray, np.ndarray]:
-    """Where the mean over seeds of the best top-1 within a latency rises, and what it is there.
-
-    Returns:
-        Latencies (ms), ascending, from where every seed has a network, and means (percent).
-    """
-    fronts = []
-    for candidates in seeds:
-        rows = pareto_front(candidates.top1, candidates.latency_ms, candidates.architectures)
-        fronts.append((candidates.latency_ms[rows], candidates.top1[rows]))
-    begin = max(latency_ms[0] for latency_ms, _ in fronts)
-    steps = np.unique(np.concatenate([latency_ms for latency_ms, _ in fronts]))
-    steps = steps[steps >= begin]
-    means = np.mean(
-        [top1[np.searchsorted(latency_ms, steps, side="right") - 1] for latency_ms, top1 in fronts],
-        axis=0,
-    )
-    rises = np.concatenate(([True], np.diff(means) > 0))
-    return steps[rises], means[rises]
+        return finish(drawn, name, title, _pareto_caption(results, lines, device, rivals))
 
 
 def _pareto_caption(
-    results: SettingResults, groups: dict[str, list[AccuracySource]], device: PairedDevice
+    results: SettingResults,
+    lines: Sequence[FrontLine],
+    device: PairedDevice,
+    rivals: Sequence[Rival],
 ) -> list[str]:
     seeds = ", ".join(
-        f"{paper.label(recipe)} {', '.join(str(source.table.training.seed) for source in sources)}"
-        for recipe, sources in groups.items()
+        f"{line.label} {', '.join(str(source.table.training.seed) for source in line.sources)}"
+        for line in lines
     )
     return [
         "The best top-1 of any architecture within a latency, the mean over seeds where there are "
         f"several. Dotted: the limits of the table. Seeds: {seeds}.",
+        *(["Stars: rivals, as their file says."] if rivals else []),
         *captions.latency_sentences(device.source),
         *device.notes,
         captions.accuracy_sentence(
-            results.setting, [source for sources in groups.values() for source in sources]
+            results.setting, [source for line in lines for source in line.sources]
         ),
     ]

@@ -22,9 +22,9 @@ from bench.tables.cost_curve import Curves
 def cost_figure(name: str, results: SettingResults, curves: Curves) -> Figure:
     """Mean top-1 against hours of training: the mean over seeds, and the band that seeds fill."""
     setting = results.setting
-    title = f"Mean top-1 of the subnets at {max(setting.resolutions)} px against training cost"
+    title = f"Cost curve: mean top-1 at {max(setting.resolutions)} px against training cost"
     recipes = [curve.recipe for curve in curves.curves]
-    with canvas(height=4.6) as (drawn, axes):
+    with canvas(height=4.0) as (drawn, axes):
         for curve in curves.curves:
             means = [point.mean for point in curve.points]
             hours = [mean.hours for mean in means]

@@ -96,8 +96,11 @@ class Figure:
 
 
 @contextmanager
-def canvas(width: float = 7.0, height: float = 4.2) -> Iterator[tuple[Canvas, Axes]]:
-    """A figure of `width` x `height` inches with one pair of axes, in this project's style."""
+def canvas(width: float = 5.6, height: float = 3.7) -> Iterator[tuple[Canvas, Axes]]:
+    """A figure of `width` x `height` inches with one pair of axes, in this project's style.
+
+    Narrow, so that its letters can be read where a telephone shows it as wide as the screen.
+    """
     with matplotlib.rc_context(SETTINGS):
         drawn = Canvas(figsize=(width, height), layout="constrained")
         yield drawn, drawn.subplots()

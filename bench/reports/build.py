@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bench.reports.formats import architecture_text
 from bench.tables import paper
 from bench.tables.captions import sizes_text
 from bench.tables.collect import (
@@ -23,11 +24,13 @@ from bench.tables.devices import PairedDevice, WantedLimits, pair_device
 from bench.tables.equal_budget import equal_budget_table
 from bench.tables.latency import latency_table
 from bench.tables.model import Table
+from bench.tables.rivals import Rivals, rivals_table
 from bench.tables.rows import WantedRows, for_limits, for_means
 from bench.tables.transfer import transfer_matrix, transfer_table
 from fofa.errors import UserError
 
 if TYPE_CHECKING:
+    from bench.figures.interactive import InteractiveFront
     from bench.figures.style import Figure
 
 COST_TABLE = "2"
@@ -38,8 +41,8 @@ FIGURES = ("1", "4", COST_FIGURE)
 TITLES = {
     "2": "Table 2: training cost and mean top-1 accuracy",
     "budget": "Table 2, second half: mean top-1 accuracy at equal training budget",
-    "ratios": "Cost ratio of the recipes at equal accuracy",
-    "devices": "What a network chosen for one device costs on another",
+    "ratios": "Cost ratios: what the same accuracy costs with each recipe",
+    "devices": "Devices: what a network chosen for one costs on another",
     "3": "Table 3: top-1 accuracy within latency limits, Samsung Note10",
     "4": "Table 4: top-1 accuracy within latency limits, GPU platforms",
     "5": "Table 5: top-1 accuracy within latency limits, AMD EPYC 7763 CPU",
@@ -48,10 +51,14 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A table, or a figure without one, with the figures that belong to it."""
+    """A table, or a figure without one, with the figures that belong to it.
+
+    `fronts` are figures of the table's devices once more, for a page that can answer.
+    """
 
     table: Table | None
     figures: tuple[Figure, ...] = ()
+    fronts: tuple[InteractiveFront, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +70,14 @@ class WantedMatrix:
 
 @dataclass(slots=True)
 class Report:
-    """Everything that was made, in order; `notes` say what is missing and why."""
+    """Everything that was made, in order; `notes` say what is missing and why.
+
+    `rivals` are compared with the fronts that they fit, and then are in `compared`, too.
+    """
 
     collection: Collection
+    rivals: Sequence[Rivals] = ()
+    compared: list[Rivals] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -78,6 +90,11 @@ class Report:
     def figures(self) -> list[Figure]:
         """Every figure, in order."""
         return [figure for section in self.sections for figure in section.figures]
+
+    @property
+    def fronts(self) -> list[InteractiveFront]:
+        """The interactive front of every device, in order."""
+        return [front for section in self.sections for front in section.fronts]
 
 
 def parse_choice(text: str, known: Sequence[str], what: str) -> list[str]:
@@ -105,6 +122,7 @@ def build(
     limits: WantedLimits,
     rows: WantedRows | None = None,
     matrix: WantedMatrix | None = None,
+    rivals: Sequence[Rivals] = (),
 ) -> Report:
     """The tables and figures called `tables` and `figures`, for every setting of the accuracies.
 
@@ -113,11 +131,13 @@ def build(
     Args:
         rows: the trainings that Tables 3 to 5, Figure 4, the Pareto fronts and the matrix compare.
         matrix: makes the matrix of devices, too.
+        rivals: networks to compare with the fronts of their device and data set.
 
     Raises:
-        UserError: if the tables that one of them needs are not there, saying how to make them.
+        UserError: if the tables that one of them needs are not there, saying how to make them, or
+            there is no front to compare rivals with.
     """
-    report = Report(collection)
+    report = Report(collection, rivals)
     rows = rows or WantedRows()
     named = [source for source in collection.other_luts() if source.named]
     if tables or named or matrix or {"4", COST_FIGURE} & {*figures}:
@@ -141,6 +161,12 @@ def build(
         _add_tradeoffs(report, _compared(report, for_means(collection.results), rows))
     if matrix is not None:
         _add_matrices(report, matrix, compared)
+    for file in rivals:
+        if file not in report.compared:
+            raise UserError(
+                f"--rivals: no front of {file.device} on {file.dataset} is made here; name its "
+                "latency table with --lut and the accuracy with --accuracy"
+            )
     return report
 
 
@@ -279,6 +305,7 @@ def _add_table(
     missing: Sequence[str],
 ) -> None:
     from bench.figures.charts import pareto_figure
+    from bench.figures.interactive import interactive_front
 
     suffix, title_suffix = ending
     if results.budgets:
@@ -290,11 +317,25 @@ def _add_table(
     else:
         title, file_name = TITLES[name] + title_suffix, f"table{name}{suffix}"
     table = latency_table(file_name, title, results, devices, missing)
-    fronts = tuple(
-        pareto_figure(f"pareto-{slug(device.source.path.stem)}{suffix}", results, device)
-        for device in devices
-    )
-    report.sections.append(Section(table, fronts))
+    names = [f"{slug(device.source.path.stem)}{suffix}" for device in devices]
+    fitting = [[file for file in report.rivals if file.fits(results, d)] for d in devices]
+    rivals = [[rival for file in files for rival in file.rivals] for files in fitting]
+    report.compared += [file for files in fitting for file in files]
+    figures = [
+        pareto_figure(f"pareto-{each}", results, device, own)
+        for each, device, own in zip(names, devices, rivals, strict=True)
+    ]
+    fronts = [
+        interactive_front(f"front-{each}", results, device, architecture_text)
+        for each, device in zip(names, devices, strict=True)
+    ]
+    report.sections.append(Section(table, tuple(figures), tuple(fronts)))
+    for each, device, own in zip(names, devices, rivals, strict=True):
+        if own:
+            against = f"Rivals on {device.title}{title_suffix}"
+            report.sections.append(
+                Section(rivals_table(f"rivals-{each}", against, own, results, device))
+            )
 
 
 def _add_tradeoffs(report: Report, compared: Sequence[SettingResults]) -> None:

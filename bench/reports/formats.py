@@ -1,4 +1,4 @@
-"""Tables as text: Markdown, CSV, LaTeX and the screen. JSON is the model's own.
+"""Tables as text: Markdown, CSV and LaTeX. JSON is the model's own, the screen is `screen`.
 
 How a cell's parts read stands once, at the top; each format adds its own markup.
 """
@@ -8,14 +8,8 @@ from __future__ import annotations
 import csv as csv_module
 import io
 import re
-import textwrap
+from collections.abc import Sequence
 from itertools import groupby
-
-from rich import box
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table as RichTable
-from rich.text import Text
 
 from bench.tables.captions import ALIKE
 from bench.tables.model import Cell, ChosenArchitecture, Column, MethodRow, Table
@@ -83,12 +77,20 @@ def paper_text(cell: Cell, column: Column) -> str | None:
 MARKDOWN_SPECIAL = re.compile(r"[\\`*_$~|\[\]]")
 
 
-def markdown(table: Table) -> str:
-    """The table with its title and caption."""
+def markdown(table: Table, caption: Sequence[str] | None = None) -> str:
+    """The table with its title, its verdict and its caption.
+
+    Args:
+        caption: Markdown in place of the table's own sentences.
+    """
+    if caption is None:
+        caption = [escape_markdown(sentence) for sentence in table.caption]
     heads = [escape_markdown(table.row_title), *map(_markdown_head, table.columns)]
     lines = [
         f"### {escape_markdown(table.title)}",
         "",
+        *(f"- {escape_markdown(sentence)}" for sentence in table.verdict),
+        *([""] if table.verdict else []),
         _markdown_line(heads),
         _markdown_line([":--", *("--:" for _ in table.columns)]),
     ]
@@ -99,8 +101,7 @@ def markdown(table: Table) -> str:
                 [escape_markdown(row.method), *(_markdown_cell(*pair) for pair in cells)]
             )
         )
-    caption = " ".join(escape_markdown(sentence) for sentence in table.caption)
-    return "\n".join([*lines, "", caption, ""])
+    return "\n".join([*lines, "", " ".join(caption), ""])
 
 
 def escape_markdown(value: str) -> str:
@@ -279,60 +280,3 @@ def _latex_main(cell: Cell, column: Column) -> str:
 
 def _latex_line(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
-
-
-NOTE_WIDTH = 13
-MANY_COLUMNS = 6
-NAME_WIDTH, INTERVAL_WIDTH = 12, 21
-"""Of the rows' names and of a cell with an interval, on the screen."""
-
-
-def show(table: Table, console: Console) -> None:
-    """Print the table with its caption under it."""
-    console.print(Text(table.title, "bold"))
-    common = [index for index, column in enumerate(table.columns) if column.group is None]
-    groups = [group for group, _ in groupby(table.columns, lambda c: c.group) if group is not None]
-    for group in groups or [None]:
-        chosen = [i for i, column in enumerate(table.columns) if column.group == group]
-        indices = common + chosen if group is not None else common
-        if group is not None:
-            console.print(Text(f"  {group}", "cyan"))
-        for part in _screenfuls(indices, console.width):
-            console.print(_screen_grid(table, part))
-    has_paper = any(cell.paper is not None for row in table.rows for cell in row.cells)
-    brackets = ["In brackets: the paper's."] if has_paper else []
-    caption = Text(" ".join([*brackets, *table.caption]), "dim")
-    console.print(Padding(caption, (0, 2, 1, 2)))
-
-
-def _screenfuls(indices: list[int], width: int) -> list[list[int]]:
-    """Columns that fit side by side; a few are left together, as they are made to fit."""
-    if len(indices) < MANY_COLUMNS:
-        return [indices]
-    number = max(1, (width - NAME_WIDTH) // INTERVAL_WIDTH)
-    return [indices[start : start + number] for start in range(0, len(indices), number)]
-
-
-def _screen_grid(table: Table, indices: list[int]) -> RichTable:
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    grid.add_column(Text(table.row_title), min_width=8)
-    for index in indices:
-        column = table.columns[index]
-        head = Text("\n".join(textwrap.wrap(column.title, NOTE_WIDTH)))
-        if column.paper_title:
-            head.append(f"\n({column.paper_title})", "dim")
-        grid.add_column(head, justify="right", vertical="top", no_wrap=True)
-    for row in table.rows:
-        cells = [_screen_cell(row.cells[index], table.columns[index]) for index in indices]
-        grid.add_row(Text(row.method), *cells)
-    return grid
-
-
-def _screen_cell(cell: Cell, column: Column) -> Text:
-    style = "bold green" if cell.best else "green" if cell.alike else ""
-    shown = Text(main_text(cell, column).replace(" ± ", "±"), style)  # 80 columns are few
-    for part in detail_parts(cell):
-        shown.append("\n" + "\n".join(textwrap.wrap(part, NOTE_WIDTH)), "dim")
-    if (theirs := paper_number(cell, column)) is not None:
-        shown.append(f"\n({theirs})", "dim")
-    return shown

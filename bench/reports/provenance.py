@@ -16,12 +16,14 @@ from fofa.latency import Lut
 class SourceFile:
     """One file that numbers came from; `facts` are label and text, in order.
 
-    `link` leads from the report to the file; `warning` is what a reader must know first.
+    `short` is its name beside its siblings; `link` leads from the report to the file; `warning` is
+    what a reader must know first.
     """
 
     anchor: str
     kind: str
     name: str
+    short: str
     link: str
     facts: tuple[tuple[str, str], ...]
     warning: str | None = None
@@ -56,6 +58,7 @@ def _lut(source: LutSource, out: Path) -> SourceFile:
         anchor=source.anchor,
         kind="Latency table",
         name=source.title,
+        short=source.path.stem,
         link=_link(source.path, out),
         warning=warning,
         facts=_facts(
@@ -102,10 +105,13 @@ def _accuracy(source: AccuracySource, out: Path) -> SourceFile:
     table = source.table
     training, evaluation = table.training, table.evaluation
     cost = training_cost(training)
+    within = f", {source.budget}" if source.budget else ""
+    short = f"seed {training.seed}{within}"
     return SourceFile(
         anchor=source.anchor,
         kind="Accuracy table",
-        name=f"{paper.label(table.recipe)}, seed {training.seed}",
+        name=", ".join([paper.label(table.recipe), short]),
+        short=short,
         link=_link(source.path, out),
         warning=f"Stand-in: {table.proxy.reason}." if table.proxy else None,
         facts=_facts(

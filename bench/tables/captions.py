@@ -112,6 +112,43 @@ def _scale_text(tables: Sequence[AccuracyTable]) -> str:
     return f", epochs scaled DIFFERENTLY ({listed}), so that rows are not comparable"
 
 
+def brief_accuracy(results: SettingResults) -> str:
+    """The same in a line: data, images, sizes, and what small ones stand in for."""
+    setting = results.setting
+    tables = [source.table for source in results.sources]
+    sides = setting.resolutions
+    scales = {table.proxy.resolution_scale for table in tables if table.proxy}
+    stands_in = [f" in place of {_span([side * scale for side in sides])}" for scale in scales]
+    scaled = " epochs scaled DIFFERENTLY," if "DIFFERENTLY" in _scale_text(tables) else ""
+    return (
+        f"Top-1:{scaled} {setting.preset or setting.dataset}, {setting.test_images:,} "
+        f"{setting.split} images, {_span(sides)}{''.join(stands_in)} px."
+    )
+
+
+def brief_latency(sources: Sequence[LutSource]) -> str:
+    """Where latencies come from, in a line: how each table was obtained, and its error."""
+    return f"Latency: {'; '.join(_brief_device(source) for source in sources)}."
+
+
+def _brief_device(source: LutSource) -> str:
+    lut = source.lut
+    if lut.method == "measured":
+        found = lut.device.hardware or source.device
+        if lut.device.matches is False:
+            found += f", not {source.device_name}"
+    else:
+        found = f"{source.device_name} {lut.method}"
+    error = f", error {lut.validation.mape_percent:.2g}%" if lut.validation else ", error unknown"
+    return f"{found}{error}{', UNSTABLE' if lut.instability is not None else ''}"
+
+
+def _span(values: Sequence[int]) -> str:
+    """`32 to 56`."""
+    ends = dict.fromkeys([min(values), max(values)])
+    return " to ".join(map(str, ends))
+
+
 def _joined(values: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(values))
 

@@ -10,6 +10,7 @@ from bench.tables.budgets import CostUnit, training_cost, whole_schedule_cost
 from bench.tables.collect import AccuracySource, SettingResults
 from bench.tables.model import Cell, Column, MethodRow, Table, mark_apart, mark_best
 from bench.tables.significance import Score, against_best
+from bench.tables.verdict import column_verdict
 from fofa.accuracy import AccuracyTable, TrainingRecord
 from fofa.errors import UserError
 
@@ -41,9 +42,16 @@ def cost_table(name: str, title: str, results: SettingResults) -> Table:
     mark_best(rows, 1, 2, smallest=True)
     mark_best(rows, 2, 2)
     mark_apart(rows, 3, against_best(scores))
+    methods = [paper.label(recipe) for recipe in ordered]
     return Table(
         name=name,
         title=title,
+        verdict=_verdict(methods, rows, computed=computed),
+        brief=[
+            *([] if computed else [subnets_sentence(shown)]),
+            captions.brief_accuracy(shown),
+            _brief_cost(shown, computed=computed),
+        ],
         caption=_caption(shown, units, baseline, computed=computed),
         columns=[
             Column(title="Epochs", decimals=1),
@@ -57,10 +65,31 @@ def cost_table(name: str, title: str, results: SettingResults) -> Table:
             Column(title="Mean top-1", decimals=2, unit="%"),
         ],
         rows=[
-            MethodRow(method=paper.label(recipe), recipe=recipe, cells=cells)
-            for recipe, cells in zip(ordered, rows, strict=True)
+            MethodRow(method=method, recipe=recipe, cells=cells)
+            for method, recipe, cells in zip(methods, ordered, rows, strict=True)
         ],
     )
+
+
+def _verdict(
+    methods: Sequence[str], rows: Sequence[Sequence[Cell]], *, computed: bool
+) -> list[str]:
+    """Which recipe is cheapest against OFA, and which has the highest mean top-1."""
+    ratios = [(cells[2].value, method) for method, cells in zip(methods, rows, strict=True)]
+    known = [(ratio, method) for ratio, method in ratios if ratio is not None]
+    sentences = []
+    if len(known) > 1:
+        ratio, cheapest = max(known, key=lambda each: each[0])
+        sentences.append(f"Training cost: {cheapest} costs least, {ratio:.2f}x less than OFA.")
+    if not computed:
+        sentences.append(column_verdict("Mean top-1", methods, [cells[3] for cells in rows]))
+    return sentences
+
+
+def _brief_cost(results: SettingResults, *, computed: bool) -> str:
+    devices = ", ".join(dict.fromkeys(s.table.training.device for s in results.sources))
+    of = "of the whole schedule, computed from a share of it, " if computed else ""
+    return f"Cost: {of}on {devices}; the paper's on {paper.TRAINING_HARDWARE}."
 
 
 def mean_top1(

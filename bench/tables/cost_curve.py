@@ -164,9 +164,23 @@ def ratio_table(name: str, title: str, results: SettingResults, curves: Curves) 
     columns = [curve for curve in curves.curves if len(curve.points) > 1]
     if not columns:
         return None
+    rows = [
+        MethodRow(
+            method=paper.label(row.recipe),
+            recipe=row.recipe,
+            cells=[_ratio_cell(row, column) for column in columns],
+        )
+        for row in curves.curves
+    ]
     return Table(
         name=name,
         title=title,
+        verdict=_verdict([paper.label(curve.recipe) for curve in columns], rows),
+        brief=[
+            "Hours of the column's recipe for one of the row's, at the highest top-1 of both.",
+            subnets_sentence(results),
+            captions.brief_accuracy(results),
+        ],
         caption=[
             "How many times as much the recipe of the column costs as that of the row, at the "
             "highest mean top-1 that both reach (in small print).",
@@ -181,15 +195,22 @@ def ratio_table(name: str, title: str, results: SettingResults, curves: Curves) 
             Column(title=paper.label(curve.recipe), group=f"{curves.unit} of", unit="x")
             for curve in columns
         ],
-        rows=[
-            MethodRow(
-                method=paper.label(row.recipe),
-                recipe=row.recipe,
-                cells=[_ratio_cell(row, column) for column in columns],
-            )
-            for row in curves.curves
-        ],
+        rows=rows,
     )
+
+
+def _verdict(columns: Sequence[str], rows: Sequence[MethodRow]) -> list[str]:
+    """What the first column's recipe (the paper's baseline, where it was trained) costs."""
+    parts = [
+        f"{row.cells[0].value:.2f}x {row.method}"
+        + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
+        for row in rows
+        if row.cells[0].value is not None
+        for low, high in [(row.cells[0].low, row.cells[0].high)]
+    ]
+    if not parts:
+        return []
+    return [f"At equal accuracy {columns[0]} costs {', '.join(parts)}."]
 
 
 def _ratio_cell(row: Curve, column: Curve) -> Cell:

@@ -16,7 +16,8 @@ from typing import Literal
 
 import numpy as np
 
-from bench.tables.collect import LutSource, SettingResults
+from bench.tables.collect import AccuracySource, LutSource, SettingResults
+from bench.tables.model import ChosenArchitecture
 from fofa.errors import UserError
 from fofa.search.pairing import Candidates, pair
 from fofa.space import Architecture
@@ -135,6 +136,19 @@ class PairedDevice:
             return index if len(limits.values_ms) == len(device.limits_ms) else None
         limit = limits.values_ms[index]
         return device.limits_ms.index(limit) if limit in device.limits_ms else None
+
+    def chosen(self, source: AccuracySource, row: int) -> ChosenArchitecture:
+        """The architecture in row `row` of what an accuracy table was paired to."""
+        found = self.candidates[source.anchor]
+        return ChosenArchitecture(
+            seed=source.table.training.seed,
+            architecture=found.architectures[row].name,
+            timed_as=found.timed_as[row].name,
+            top1=float(found.top1[row]),
+            latency_ms=float(found.latency_ms[row]),
+            accuracy=source.anchor,
+            lut=self.source.anchor,
+        )
 
 
 def pair_device(

@@ -9,6 +9,7 @@ from bench.tables.cost import mean_top1, spent_cell, subnets_sentence
 from bench.tables.model import Cell, Column, MethodRow, Table, mark_apart
 from bench.tables.rows import common_budgets
 from bench.tables.significance import Difference, against_best
+from bench.tables.verdict import column_verdict
 
 
 def equal_budget_table(name: str, title: str, results: SettingResults) -> Table | None:
@@ -25,14 +26,24 @@ def equal_budget_table(name: str, title: str, results: SettingResults) -> Table 
     rows: list[list[Cell]] = [[] for _ in shown.by_recipe]
     for budget in budgets:
         _add_block(rows, shown, budget)
+    methods = [paper.label(recipe) for recipe in shown.by_recipe]
     return Table(
         name=name,
         title=title,
+        verdict=[
+            column_verdict(f"Within {budget}", methods, [cells[3 * place + 1] for cells in rows])
+            for place, budget in enumerate(budgets)
+        ],
+        brief=[
+            subnets_sentence(shown),
+            captions.brief_accuracy(shown),
+            "Spent: hours of training, teacher phases included.",
+        ],
         caption=_caption(shown),
         columns=[column for budget in budgets for column in _columns(budget)],
         rows=[
-            MethodRow(method=paper.label(recipe), recipe=recipe, cells=cells)
-            for recipe, cells in zip(shown.by_recipe, rows, strict=True)
+            MethodRow(method=method, recipe=recipe, cells=cells)
+            for method, recipe, cells in zip(methods, shown.by_recipe, rows, strict=True)
         ],
     )
 

@@ -12,8 +12,9 @@ from bench.tables import captions, paper
 from bench.tables.collect import AccuracySource, SettingResults
 from bench.tables.cost import spent_cell
 from bench.tables.devices import MATCHED_SHARES, PairedDevice
-from bench.tables.model import Cell, ChosenArchitecture, Column, MethodRow, Table, mark_apart
+from bench.tables.model import Cell, Column, MethodRow, Table, mark_apart
 from bench.tables.significance import Score, against_best
+from bench.tables.verdict import limits_verdict
 from fofa.search.costs import affordable
 from fofa.search.exact import best_within
 from fofa.search.pairing import Candidates
@@ -49,14 +50,21 @@ def latency_table(
     for place in range(1, len(columns)):
         scores = [_score(cells[place], group) for cells, group in zip(rows, groups, strict=True)]
         mark_apart(rows, place, against_best(scores))
+    methods = [paper.label(recipe) for recipe in recipes]
     return Table(
         name=name,
         title=title,
+        verdict=limits_verdict(columns, methods, rows),
+        brief=[
+            _brief_limits(devices),
+            captions.brief_accuracy(results),
+            captions.brief_latency([device.source for device in devices]),
+        ],
         caption=_caption(results, devices, missing),
         columns=columns,
         rows=[
-            MethodRow(method=paper.label(recipe), recipe=recipe, cells=cells)
-            for recipe, cells in zip(recipes, rows, strict=True)
+            MethodRow(method=method, recipe=recipe, cells=cells)
+            for method, recipe, cells in zip(methods, recipes, rows, strict=True)
         ],
     )
 
@@ -80,6 +88,16 @@ def _caption(
         sentences += [*seeds, "The architecture shown is the first seed's."]
     sentences += captions.apart_sentences(results.sources)
     return list(dict.fromkeys([*sentences, *missing]))
+
+
+def _brief_limits(devices: Sequence[PairedDevice]) -> str:
+    """What the limits are, in a line."""
+    if {device.limits.origin for device in devices} != {"matched"}:
+        return " ".join(dict.fromkeys(_limits_sentence(device) for device in devices))
+    beside = any(device.paper_index(0) is not None for device in devices)
+    return "Limits: as strict as 15, 20, 25, 30 ms on the Note10" + (
+        "; beside them the paper's." if beside else "."
+    )
 
 
 def _limits_sentence(device: PairedDevice) -> str:
@@ -168,17 +186,7 @@ def _limit_cell(
         if candidates is None or note is not None:
             return Cell(paper=theirs, note=note)
         row = best_within(candidates.top1, candidates.latency_ms, candidates.architectures, limit)
-        choices.append(
-            ChosenArchitecture(
-                seed=source.table.training.seed,
-                architecture=candidates.architectures[row].name,
-                timed_as=candidates.timed_as[row].name,
-                top1=float(candidates.top1[row]),
-                latency_ms=float(candidates.latency_ms[row]),
-                accuracy=source.anchor,
-                lut=device.source.anchor,
-            )
-        )
+        choices.append(device.chosen(source, row))
     values = [choice.top1 for choice in choices]
     return Cell(
         value=statistics.fmean(values),

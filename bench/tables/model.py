@@ -33,12 +33,23 @@ class ChosenArchitecture(BaseModel):
     lut: str
 
 
+class Behind(BaseModel):
+    """Points of a cell less those of the best of its column, with the ends of the 95% interval."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    points: float
+    low: float
+    high: float
+
+
 class Cell(BaseModel):
     """A number with what it rests on; without a number, `note` says why.
 
     `spread` is the sample standard deviation over `seeds` (None for one seed); `low` and `high` are
     the ends of an interval. `best`: above every other cell of the column; `alike`: the best of the
-    column, or cannot be told from it, where none is above every other.
+    column, or cannot be told from it, where none is above every other. `behind` is there where the
+    column compares two cells or more.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,6 +65,7 @@ class Cell(BaseModel):
     note: str | None = None
     best: bool = False
     alike: bool = False
+    behind: Behind | None = None
 
 
 class Column(BaseModel):
@@ -86,7 +98,8 @@ class MethodRow(BaseModel):
 class Table(FileModel):
     """A table as every output format takes it (schema `fofa.table/1`).
 
-    `row_title` heads the column of the rows' names.
+    `row_title` heads the column of the rows' names. `verdict` says what won where, by how much and
+    within which error; `brief` is the caption in three short sentences.
     """
 
     SCHEMA: ClassVar[str] = "fofa.table"
@@ -94,6 +107,8 @@ class Table(FileModel):
 
     name: str
     title: str
+    verdict: list[str] = Field(default_factory=list)
+    brief: list[str] = Field(default_factory=list)
     caption: list[str]
     row_title: str = "Method"
     columns: list[Column]
@@ -103,17 +118,21 @@ class Table(FileModel):
 def mark_apart(
     rows: list[list[Cell]], column: int, differences: Sequence[Difference | None]
 ) -> None:
-    """Mark the best cell of a column, or all that cannot be told from it.
+    """Mark the best cell of a column, or all that cannot be told from it; note the differences.
 
     Args:
         differences: of each row to the column's best, as `against_best` gives them.
     """
-    alike = [number for number, d in enumerate(differences) if d and not d.told_apart]
-    if sum(difference is not None for difference in differences) < 2:
+    known = {number: found for number, found in enumerate(differences) if found is not None}
+    if len(known) < 2:
         return
+    alike = [number for number, difference in known.items() if not difference.told_apart]
     mark = "best" if len(alike) == 1 else "alike"
-    for number in alike:
-        rows[number][column] = rows[number][column].model_copy(update={mark: True})
+    for number, difference in known.items():
+        behind = Behind(points=difference.value, low=difference.low, high=difference.high)
+        marked = {mark: True} if number in alike else {}
+        cell = rows[number][column]
+        rows[number][column] = cell.model_copy(update={"behind": behind, **marked})
 
 
 def mark_best(

@@ -212,6 +212,14 @@ def transfer_table(name: str, title: str, matrix: Matrix) -> Table:
     return Table(
         name=name,
         title=title,
+        verdict=_verdict(matrix),
+        brief=[
+            "Points of top-1 below the device's own best, for the best network of the other "
+            "device's front that keeps the limit.",
+            "Under them: how often the best network changes; by how much the other's best breaks "
+            "the limit.",
+            captions.brief_accuracy(matrix.results),
+        ],
         caption=transfer_caption(matrix),
         row_title="Chosen for",
         columns=[
@@ -237,6 +245,31 @@ def transfer_table(name: str, title: str, matrix: Matrix) -> Table:
             for row, transfers in enumerate(matrix.transfers)
         ],
     )
+
+
+def _verdict(matrix: Matrix) -> list[str]:
+    """What it costs at most to take a network from another device."""
+    others = [
+        (transfer, row, column)
+        for row, transfers in enumerate(matrix.transfers)
+        for column, transfer in enumerate(transfers)
+        if row != column
+    ]
+    lost = [each for each in others if each[0].lost_points is not None]
+    sentences = []
+    if lost:
+        worst, row, column = max(lost, key=lambda each: each[0].lost_points or 0.0)
+        sentences.append(
+            f"A network of another device costs {worst.lost_points:.2f} points at most "
+            f"({matrix.names[row]} on {matrix.names[column]}); one standard error is "
+            f"{_standard_error(matrix):.2f}."
+        )
+    over, row, column = max(others, key=lambda each: each[0].over_percent)
+    sentences.append(
+        f"Taken as it is, it breaks the limit by up to {over.over_percent:.0f}% "
+        f"({matrix.names[row]} on {matrix.names[column]})."
+    )
+    return [*sentences, *_change_sentences(matrix)]
 
 
 def transfer_note(transfer: Transfer) -> str:

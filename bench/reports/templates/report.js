@@ -21,3 +21,21 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+// What is folded opens when a link leads into it, and on paper.
+{
+  const reveal = (element) => {
+    for (let place = element; place; place = place.parentElement) {
+      if (place.tagName === "DETAILS") place.open = true;
+    }
+  };
+  const follow = () => {
+    const target = document.getElementById(location.hash.slice(1));
+    if (target) {
+      reveal(target);
+      target.scrollIntoView();
+    }
+  };
+  addEventListener("hashchange", follow);
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(reveal));
+  if (location.hash) follow();
+}

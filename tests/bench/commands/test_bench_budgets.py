@@ -135,7 +135,7 @@ def test_tables_and_fronts_are_of_one_budget(bench: Bench, tmp_path: Path) -> No
 def test_the_matrix_of_devices(bench: Bench, tmp_path: Path) -> None:
     code, output, errors = bench("--tables", "none", "--figures", "none", "--devices")
     assert (code, errors) == (0, "")
-    assert "What a network chosen for one device costs on another" in output
+    assert "Devices: what a network chosen for one costs on another" in output
     table = table_in(tmp_path, "devices")
     assert [column["title"] for column in table["columns"]] == ["a100", "cpu", "int8", "note10"]
     text = " ".join(table["caption"])

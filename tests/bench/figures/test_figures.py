@@ -6,12 +6,10 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from bench.figures.charts import (
     SubnetMeans,
-    best_by_latency,
     pareto_figure,
     schedules_figure,
     tradeoff_figure,
@@ -20,7 +18,6 @@ from bench.figures.style import INK, Figure, canvas, legend_above, recipe_colour
 from bench.tables import paper
 from bench.tables.collect import AccuracySource, Collection, SettingResults, collect
 from bench.tables.devices import WantedLimits, pair_device
-from bench.tables.latency import latency_table
 from fofa.accuracy import AccuracyTable
 from fofa.recipes import RECIPES
 
@@ -107,21 +104,6 @@ def test_inline_svg_takes_the_pages_colours_and_its_own_ids() -> None:
 def test_further_recipes_get_colours_of_their_own() -> None:
     recipes = ["ofa", "mine", "yours"]
     assert len({recipe_colour(name, recipes) for name in recipes}) == 3
-
-
-def test_at_a_limit_the_fronts_stand_at_the_tables_numbers(collection: Collection) -> None:
-    (results,) = collection.results
-    (lut,) = collection.of_device("epyc7763")
-    device = pair_device(lut, results, WantedLimits())
-    table = latency_table("t", "T", results, [device])
-    for row in table.rows:
-        sources = results.of_recipe(row.recipe)
-        latency_ms, top1 = best_by_latency([device.candidates[s.anchor] for s in sources])
-        assert (np.diff(latency_ms) > 0).all()
-        assert (np.diff(top1) > 0).all()
-        for column, cell in zip(table.columns[1:], row.cells[1:], strict=True):
-            place = np.searchsorted(latency_ms, column.limit_ms, side="right") - 1
-            assert top1[place] == pytest.approx(cell.value)
 
 
 def test_figure_4_is_the_mean_over_seeds_with_a_trend(

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from bench.reports import formats
 from bench.reports.build import build
-from bench.reports.formats import csv, latex, markdown, show
+from bench.reports.formats import csv, latex, markdown
 from bench.tables.collect import collect
 from bench.tables.devices import WantedLimits
 from bench.tables.model import Cell, ChosenArchitecture, Column, MethodRow, Table, mark_best
@@ -83,20 +82,6 @@ def test_markdown_has_a_full_line_for_every_method(tables: dict[str, Table], nam
         assert line.startswith(f"| {row.method} |")
         assert line.count("**") == 2 * sum(cell.best for cell in row.cells)
     assert all(formats.escape_markdown(sentence) in markdown(table) for sentence in table.caption)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_screen_takes_80_columns(tables: dict[str, Table], name: str) -> None:
-    table = tables[name]
-    stream = io.StringIO()
-    show(table, Console(file=stream, width=80, highlight=False))
-    shown = stream.getvalue()
-    assert max(len(line) for line in shown.splitlines()) <= 80
-    assert "…" not in shown
-    for row in table.rows:
-        for cell in row.cells:
-            for choice in cell.choices[:1]:
-                assert formats.architecture_text(choice) in shown
 
 
 def test_devices_stand_side_by_side(tables: dict[str, Table]) -> None:

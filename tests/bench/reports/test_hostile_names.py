@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
@@ -15,7 +16,7 @@ from rich.console import Console
 from bench.gate.baseline import Tolerance, make_baseline
 from bench.gate.compare import compare
 from bench.gate.summary import complaints, github_annotations, junit_xml, markdown_summary
-from bench.reports import formats
+from bench.reports import screen
 from bench.reports.build import Report, WantedMatrix, build
 from bench.reports.pages import html_page, markdown_page, write_report
 from bench.reports.provenance import provenance
@@ -23,6 +24,7 @@ from bench.tables.collect import AccuracySource, Collection, LutSource
 from bench.tables.devices import WantedLimits
 from fofa.accuracy import AccuracyTable
 from fofa.latency import Lut
+from fofa.plain_text import one_line
 
 NAMES = {
     "closing tag": "[/nope]",
@@ -35,7 +37,11 @@ NAMES = {
     "very long": "W" * 400,
     "link": "](https://example.org) ![x](y) <img src=x> `code` *a* _b_ & &lt;",
     "surrogates": "\ufffe\u2028\u2029",
+    "end of script": "</script><script>alert(1)</script><!--",
 }
+
+
+SECTIONS = {"## Summary", "## How to read the tables", "## Notes", "## Missing"}
 
 
 @pytest.fixture(scope="module", params=NAMES.values(), ids=NAMES.keys())
@@ -89,12 +95,13 @@ def test_a_report_is_made_without_a_warning_and_its_drawings_are_well_formed(
     for figure in report.figures:
         ElementTree.fromstring(figure.svg)
         ElementTree.fromstring(figure.inline())
+    for front in report.fronts:
+        ElementTree.fromstring(front.svg)
 
 
 def test_the_screen_shows_brackets_as_they_are(report: Report, name: str) -> None:
     stream = io.StringIO()
-    for table in report.tables:
-        formats.show(table, Console(file=stream, width=2000, highlight=False))
+    screen.show(report.tables, Console(file=stream, width=2000, highlight=False), verbose=True)
     if name.startswith("["):
         assert name in stream.getvalue()
 
@@ -102,7 +109,9 @@ def test_the_screen_shows_brackets_as_they_are(report: Report, name: str) -> Non
 def test_headings_and_alternative_texts_are_one_line_of_text(report: Report) -> None:
     lines = markdown_page(report).splitlines()
     number = len(report.tables) + len(report.figures)
-    assert sum(line.startswith("#") for line in lines) == 1 + number
+    assert sum(line.startswith("### ") for line in lines) == number
+    further = [line for line in lines if line.startswith("#") and not line.startswith("### ")]
+    assert set(further) <= {"# Report", *SECTIONS}
     figures = [line for line in lines if line.startswith("![")]
     assert len(figures) == len(report.figures)
     for line in figures:
@@ -114,6 +123,16 @@ def test_the_page_holds_no_control_characters(report: Report, tmp_path: Path) ->
     page = html_page(report, provenance(report.collection, tmp_path))
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", page)
     assert "<img src=x>" not in page
+    assert "<script>alert" not in page
+
+
+def test_the_data_of_the_fronts_is_text(report: Report, tmp_path: Path, name: str) -> None:
+    page = html_page(report, provenance(report.collection, tmp_path))
+    found = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert len(found) == len(report.fronts)
+    for text, front in zip(found, report.fronts, strict=True):
+        assert json.loads(text) == json.loads(json.dumps(front.data))
+        assert one_line(name) in [line["label"] for line in json.loads(text)["lines"]]
 
 
 def test_the_gates_outputs_are_well_formed_and_one_line_a_reason(collection: Collection) -> None:
