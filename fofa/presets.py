@@ -27,7 +27,7 @@ class Preset:
         epoch_scale: factor on every phase's epochs, where no budget is set.
         budget_hours: of cores or GPUs, that training may cost.
         train_fraction: share of the training images.
-        crop: augmentation of data kept in memory (`fofa.data.augmentation`).
+        crop: augmentation (`fofa.data.augmentation`).
         zero_init_residual: start residual blocks as identities (`fofa.supernet.weights`).
         proxy: says that accuracies measured here stand in for a larger setting.
     """
@@ -98,33 +98,42 @@ FOLDER = Preset(
     data_sets=("folder", "imagenet", "wds"),
     resolutions=(96, 128, 160),
     batch_size=32,
-    crop="resized",
+    crop="mild",
     zero_init_residual=True,
 )
 
 PRESETS = {preset.name: preset for preset in (IMAGENET, CIFAR10, CIFAR10_SMALL, SHAPES, FOLDER)}
 
-SECONDS_PER_IMAGE = 0.5
-"""Core-seconds of training for each image, from pretrained weights: from two looks at each, on two
-cores that others keep busy, to about six."""
+MINUTES_FOR_1000 = 6.0
+"""By the clock, of training for a thousand images from pretrained weights. How many steps that is
+on a machine, `fofa-train` finds out by timing some."""
 FROM_RANDOM = 4.0
 """How much longer random weights take to become of any use."""
 GPU_SPEED = 20.0
-"""A GPU against a core, roughly, at the larger images that it is given."""
-SHORTEST_SECONDS, LONGEST_SECONDS = 120.0, 8 * 3600.0
+"""A GPU against two cores, roughly, at the larger images that it is given."""
+SHORTEST_MINUTES, LONGEST_MINUTES = 2.0, 480.0
+FEW_IMAGES = 5000
+"""Below, a CPU leaves the largest size out: it takes half of the time, of evaluation, too."""
 
 
-def folder_preset(num_images: int, *, on_gpu: bool, pretrained: bool) -> Preset:
-    """The preset `folder` for so many training images and this hardware."""
-    seconds = SECONDS_PER_IMAGE * num_images * (1 if pretrained else FROM_RANDOM)
-    seconds = min(max(seconds / (GPU_SPEED if on_gpu else 1), SHORTEST_SECONDS), LONGEST_SECONDS)
+def folder_preset(
+    num_images: int, *, on_gpu: bool, pretrained: bool, processors: int = 1
+) -> Preset:
+    """The preset `folder` for so many training images and this hardware.
+
+    Args:
+        processors: cores, or GPUs, that train at the same time.
+    """
+    minutes = MINUTES_FOR_1000 * num_images / 1000 * (1 if pretrained else FROM_RANDOM)
+    minutes = min(max(minutes / (GPU_SPEED if on_gpu else 1), SHORTEST_MINUTES), LONGEST_MINUTES)
+    sizes = FOLDER.resolutions[:-1] if num_images < FEW_IMAGES else FOLDER.resolutions
     # At least ten steps an epoch, and what batch normalisation needs.
     batch = 2 ** max(3, (num_images // 10).bit_length() - 1)
     return replace(
         FOLDER,
-        resolutions=DEFAULT_RESOLUTIONS if on_gpu else FOLDER.resolutions,
+        resolutions=DEFAULT_RESOLUTIONS if on_gpu else sizes,
         batch_size=max(min(batch, 128 if on_gpu else 32, num_images), 1),
-        budget_hours=round(seconds / 3600, 4),
+        budget_hours=round(processors * minutes / 60, 4),
     )
 
 

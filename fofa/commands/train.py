@@ -105,7 +105,11 @@ def train(
         str | None, typer.Option(help="Image sizes in pixels, such as 128,160,192,224.")
     ] = None,
     crop: Annotated[
-        str | None, typer.Option(help="Augmentation of data kept in memory: pad or resized.")
+        str | None,
+        typer.Option(
+            help="Augmentation: pad (shifted; of data kept in memory), resized (a part of at least "
+            "8% of an image) or mild (of at least 35%)."
+        ),
     ] = None,
     precision: Annotated[
         str, typer.Option(help="auto (bf16 where the GPU has it), fp32 or bf16.")
@@ -157,11 +161,11 @@ def train(
     from fofa.train.launch import launch
 
     processes, spec = find_place(device), with_val_share(data, val_share)
+    if threads is not None:
+        torch.set_num_threads(threads)
     setting = fitted_preset(
         choose_preset(preset, spec), processes, spec, out, pretrained=init is not None
     )
-    if threads is not None:
-        torch.set_num_threads(threads)
     settings = choose_settings(
         setting,
         processes,

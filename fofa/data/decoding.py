@@ -40,12 +40,14 @@ Box = tuple[float, float, float, float]
 class Ticket:
     """What to make of an image: its place in the list, a size, and a seed to augment with.
 
-    Without a seed it is the evaluation transform.
+    Without a seed it is the evaluation transform. `min_area` is the least share of the image's area
+    that a random crop takes.
     """
 
     index: int
     resolution: int
     seed: int | None = None
+    min_area: float = MIN_AREA
 
 
 def decode(content: bytes, ticket: Ticket) -> np.ndarray:
@@ -60,9 +62,10 @@ def decode(content: bytes, ticket: Ticket) -> np.ndarray:
     frame = find_frame(content)
     if frame is None:
         image = decode_image(content)
-        part = _resized(image, random_box(*image.size, rng), ticket.resolution)
+        box = random_box(*image.size, rng, ticket.min_area)
+        part = _resized(image, box, ticket.resolution)
     else:
-        part = _jpeg_part(content, frame, ticket.resolution, rng)
+        part = _jpeg_part(content, frame, ticket, rng)
     return np.asarray(vary(part, rng))
 
 
@@ -85,13 +88,13 @@ def vary(image: Image.Image, rng: random.Random) -> Image.Image:
     return image.convert("RGB", matrix)
 
 
-def random_box(width: int, height: int, rng: random.Random) -> Box:
-    """A box of 8% to 100% of the area with an aspect ratio of 3/4 to 4/3, inside the image.
+def random_box(width: int, height: int, rng: random.Random, min_area: float = MIN_AREA) -> Box:
+    """A box of `min_area` to all of the area with an aspect ratio of 3/4 to 4/3, inside the image.
 
     Where ten draws do not fit, the largest centred box of an allowed ratio.
     """
     for _ in range(TRIES):
-        area = width * height * rng.uniform(MIN_AREA, 1)
+        area = width * height * rng.uniform(min_area, 1)
         ratio = math.exp(rng.uniform(-math.log(MAX_RATIO), math.log(MAX_RATIO)))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
@@ -115,11 +118,11 @@ def evaluation_crop(image: Image.Image, resolution: int) -> Image.Image:
     return _resized(image, box, resolution)
 
 
-def _jpeg_part(content: bytes, frame: Frame, resolution: int, rng: random.Random) -> Image.Image:
+def _jpeg_part(content: bytes, frame: Frame, ticket: Ticket, rng: random.Random) -> Image.Image:
     """A random box of a JPEG, decoded no further and no larger than it needs.
 
-    At half the scale, or a quarter or an eighth, where the box still has `resolution` pixels a
-    side. The box is drawn on the upright image and turned to where it is stored.
+    At half the scale, or a quarter or an eighth, where the box still has the ticket's resolution.
+    The box is drawn on the upright image and turned to where it is stored.
     """
     width, height = frame.width, frame.height
     check_size(width, height)
@@ -128,14 +131,14 @@ def _jpeg_part(content: bytes, frame: Frame, resolution: int, rng: random.Random
         with opened(content) as image:
             turned = orientation(image)
     upright = (height, width) if turned >= 5 else (width, height)
-    box = _stored(random_box(*upright, rng), turned, width, height)
+    box = _stored(random_box(*upright, rng, ticket.min_area), turned, width, height)
     with opened(upper_part(content, frame, box[3])) as image:
-        scale = min(box[2] - box[0], box[3] - box[1]) / resolution
+        scale = min(box[2] - box[0], box[3] - box[1]) / ticket.resolution
         if scale >= 2:
             image.draft(None, (math.ceil(width / scale), math.ceil(image.height / scale)))
             factor = round(width / image.width)
             box = (box[0] / factor, box[1] / factor, box[2] / factor, box[3] / factor)
-        part = _resized(to_rgb(image), box, resolution)
+        part = _resized(to_rgb(image), box, ticket.resolution)
     return part.transpose(TURNS[turned]) if turned in TURNS else part
 
 

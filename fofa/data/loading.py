@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from fofa.data.augmentation import Augmentation
 from fofa.data.decoding import Ticket, decode
 from fofa.data.images import UnreadableImageError
 from fofa.data.sampling import TrainOrder
@@ -60,7 +61,7 @@ class Decoded(NamedTuple):
 
 
 class DecodingSource(DataSource):
-    """A data source over encoded images.
+    """A data source over encoded images, of which training sees random parts.
 
     Attributes:
         num_skipped: training images left out so far because they could not be read.
@@ -79,6 +80,7 @@ class DecodingSource(DataSource):
         train_fraction: float = 1.0,
         seed: int = 0,
         device: torch.device | None = None,
+        augmentation: Augmentation | None = None,
         workers: int = 0,
     ) -> None:
         self.name, self.spec, self.class_names = name, spec, class_names
@@ -90,6 +92,7 @@ class DecodingSource(DataSource):
         self.num_skipped = 0
         self._device = device or torch.device("cpu")
         self._workers = workers
+        self._min_area = (augmentation or Augmentation(crop="resized")).least_area
         self._scale = (1 / (255 * torch.tensor(self.std))).view(1, 3, 1, 1).to(self._device)
         shift = -torch.tensor(self.mean) / torch.tensor(self.std)
         self._shift = shift.view(1, 3, 1, 1).to(self._device)
@@ -108,7 +111,10 @@ class DecodingSource(DataSource):
                 resolution = resolution_of(step)
                 yield [
                     Ticket(
-                        index, resolution, mix(order.seed, "augment", step, order.shard.start + i)
+                        index,
+                        resolution,
+                        mix(order.seed, "augment", step, order.shard.start + i),
+                        self._min_area,
                     )
                     for i, index in enumerate(indices.tolist())
                 ]

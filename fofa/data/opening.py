@@ -158,6 +158,7 @@ def _open_folder(options: OpenOptions) -> DataSource:
         train_fraction=options.train_fraction,
         seed=options.seed,
         device=options.device,
+        augmentation=options.augmentation,
         workers=options.workers,
     )
 
@@ -176,6 +177,7 @@ def _open_shards(options: OpenOptions) -> DataSource:
         train_fraction=options.train_fraction,
         seed=options.seed,
         device=options.device,
+        augmentation=options.augmentation,
         workers=options.workers,
     )
 

@@ -108,6 +108,10 @@ class Budget:
         left = max(self.seconds - spent, 0.0)
         return Replan(step=step, spent=spent, factor=left / rest if rest > 0 else 1.0)
 
+    def after(self, spent: float) -> Replan:
+        """What is to become of the whole plan, where `spent` went before its first step."""
+        return Replan(step=0, spent=spent, factor=max(1 - spent / self.seconds, 0.0))
+
     def _fits(self, plan: TrainPlan) -> bool:
         return self.cost(plan, 0, plan.num_steps) <= self.seconds
 

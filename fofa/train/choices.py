@@ -91,7 +91,10 @@ def fitted_preset(
         )
     source = open_data(data)
     on_gpu = processes.device.type == "cuda"
-    return folder_preset(source.num_train, on_gpu=on_gpu, pretrained=pretrained)
+    processors = processes.world_size * (1 if on_gpu else torch.get_num_threads())
+    return folder_preset(
+        source.num_train, on_gpu=on_gpu, pretrained=pretrained, processors=processors
+    )
 
 
 def _of_init(chosen: Mapping[str, object]) -> dict[str, object]:

@@ -17,9 +17,9 @@ from fofa.supernet.weights import fresh_supernet
 from fofa.train.settings import InitHead, TrainSettings
 
 LEARNING_RATE = 0.2
-"""For 256 images: less than the 0.325 from random weights. Of EfficientNet-Lite0 on 1,200 images of
-CIFAR-10 at 64 px, after 90 steps: at 0.05 the largest had 36% and the smallest 25% of 500 held-out
-images right, at 0.2 56% and 41%."""
+"""For 256 images: less than the 0.325 from random weights. Of EfficientNet-Lite0 with a fitted head
+on 960 photographs in four classes, after about 95 steps at 96 to 160 px: at 0.2 the mean of 16
+subnets was 70.5% and the largest 80.0% of 240 held-out images, at 0.05 70.0% and 81.7%."""
 RISE_SHARE = 0.1
 """Of the first phase, over which the learning rate rises where no warm-up phase did that."""
 CLASSIFIER = "head.classifier."
@@ -30,7 +30,7 @@ class Pretrained:
     """A run whose weights another one begins from.
 
     Attributes:
-        head: `kept` where the classes are the same, else `new`.
+        head: `kept` where the classes are the same, else `fitted`; `new`, at random, in older runs.
     """
 
     run: Run
@@ -50,7 +50,7 @@ class Pretrained:
                 f"{run.folder}: its weights have changed since this run began with them"
             )
         same = list(data.class_names) == run.record.class_names
-        return cls(run=run, head="kept" if same else "new")
+        return cls(run=run, head=settings.init_head or ("kept" if same else "fitted"))
 
     def recorded(self, settings: TrainSettings) -> TrainSettings:
         """Settings that say which weights those were."""
@@ -63,7 +63,7 @@ class Pretrained:
         Raises:
             UserError: saying so.
         """
-        if self.head == "new":
+        if self.head != "kept":
             raise UserError(f"{self.run.folder}: was trained on other classes than this data has")
 
     def check_fits(self, config: SupernetConfig, recipe: str) -> None:
@@ -100,7 +100,7 @@ class Pretrained:
             sort_channels(source, smaller)
         supernet = fresh_supernet(config, seed)
         state = source.state_dict()
-        if self.head == "new":
+        if self.head != "kept":
             state |= {k: v for k, v in supernet.state_dict().items() if k.startswith(CLASSIFIER)}
         supernet.load_state_dict(state)
         return supernet

@@ -18,7 +18,7 @@ RATE_IMAGES = 256
 """Learning rates that a person gives are for a step of this many images (linear scaling rule)."""
 
 Precision = Literal["fp32", "bf16"]
-InitHead = Literal["kept", "new"]
+InitHead = Literal["kept", "new", "fitted"]
 
 
 class TrainSettings(WithFamily, FileModel):
@@ -29,8 +29,9 @@ class TrainSettings(WithFamily, FileModel):
 
     Of a run with `budget_hours` (of cores or GPUs), `epoch_scale` and `step_seconds` (what a step
     of each phase and resolution costs) were found on the machine where it began.
-    `init` is the run whose weights, of checksum `init_sha256`, it began from, with its head or a
-    new one; `architecture` the only network that is trained, of a fine-tuning.
+    `init` is the run whose weights, of checksum `init_sha256`, it began from, with its head, one
+    fitted to the data, or (older runs) one at random; `architecture` the only network that is
+    trained, of a fine-tuning.
     """
 
     SCHEMA: ClassVar[str] = "fofa.training"
@@ -40,7 +41,7 @@ class TrainSettings(WithFamily, FileModel):
     preset: str | None = None
     data: str
     train_fraction: float = Field(default=1.0, gt=0, le=1)
-    crop: Literal["pad", "resized"] = "pad"
+    crop: Literal["pad", "resized", "mild"] = "pad"
     width_mult: float = Field(default=1.0, gt=0, le=16)
     resolutions: tuple[int, ...] = Field(min_length=1)
     batch_size: int = Field(ge=1)

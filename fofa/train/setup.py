@@ -140,7 +140,7 @@ def adapted(recipe: Recipe, settings: TrainSettings) -> Recipe:
 
     The rate is the highest one's; the phases' rates keep their proportions.
     """
-    if settings.init_head == "kept":
+    if settings.init_head in ("kept", "fitted"):
         recipe = without_warmup(recipe)
     if settings.learning_rate is None:
         return recipe

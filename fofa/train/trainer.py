@@ -24,6 +24,7 @@ from fofa.train.checkpoint import (
     save_checkpoint,
 )
 from fofa.train.learner import check_enough
+from fofa.train.linear_head import fit_head
 from fofa.train.metrics import Clocks, CostMeter, peak_memory_bytes
 from fofa.train.reporting import DivergedError, Reporter, RunLog
 from fofa.train.schedule import PhasePlan
@@ -103,12 +104,27 @@ class Trainer:
         self._meter.start()
         self._saved, self._first = time.monotonic(), self._step
         if self._step < self.plan.num_steps:
+            self._begin()
             with self._reporter() as reporter:
                 stopped = False
                 while self._step < self.plan.num_steps and not stopped:
                     reporter.begin(self.plan, self._step)
                     stopped = self._go_on(reporter, should_stop)
         return self._save("finished" if self._step == self.plan.num_steps else "running")
+
+    def _begin(self) -> None:
+        """What comes before the first step: pretrained weights get a head for this data."""
+        if self._step or self.setup.settings.init_head != "fitted":
+            return
+        resolution = max(self.setup.settings.resolutions)
+        top1 = fit_head(self.learner.supernet, self.setup.data, resolution, self.processes)
+        if self._budget is not None:
+            self._take(self._budget.after(self._spent()))
+        if self._console is not None:
+            self._console.print(
+                f"a linear layer on the pretrained features is right about {top1:.1f}% of the "
+                f"training images, each left out in turn, at {resolution} px"
+            )
 
     def _go_on(self, reporter: Reporter, should_stop: Callable[[], bool]) -> bool:
         """Steps of the plan as it stands, until it ends, is rescaled, or training is to stop.
@@ -188,7 +204,10 @@ class Trainer:
     def _rescale(self) -> None:
         """Make the rest of the plan as long as the rest of the budget."""
         assert self._budget is not None
-        found = self._budget.replan(self.plan, self._step, self._spent(), self._replans)
+        self._take(self._budget.replan(self.plan, self._step, self._spent(), self._replans))
+
+    def _take(self, found: Replan) -> None:
+        """Let the plan follow what the main process found."""
         shared = Replan(
             step=self._step,
             spent=self.processes.share(found.spent),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from fofa.data import open_data
+from fofa.data.augmentation import MILD_AREA, Augmentation
 from fofa.data.decoding import (
     BRIGHTNESS,
     MAX_RATIO,
@@ -22,6 +25,7 @@ from fofa.data.decoding import (
 )
 from fofa.data.images import UnreadableImageError, decode_image
 from fofa.data.jpeg import find_frame, upper_part
+from fofa.data.sampling import TrainOrder
 
 SIDES = (500, 375)
 
@@ -132,6 +136,24 @@ def test_boxes_have_the_stated_distribution() -> None:
     assert abs(small.std() - (0.5 - MIN_AREA) / 12**0.5) < 0.005
     assert abs(ratio.mean()) < 0.01
     assert abs(ratio[area < 0.5].std() - 2 * np.log(MAX_RATIO) / 12**0.5) < 0.01
+
+
+def test_a_mild_crop_takes_more_of_an_image(tmp_path: Path) -> None:
+    """What a source was opened with reaches the worker that decodes."""
+    rng = random.Random(0)
+    boxes = [random_box(600, 600, rng, MILD_AREA) for _ in range(2000)]
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) / 360_000 for box in boxes]
+    assert MILD_AREA - 0.01 < min(areas) < MILD_AREA + 0.05
+    for label, name in enumerate(("a", "b")):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            photograph(64, 64, 5 * label + number).save(tmp_path / name / f"{number}.png")
+    seen = {}
+    for crop in ("resized", "mild"):
+        source = open_data(f"folder:{tmp_path}", augmentation=Augmentation(crop=crop))
+        order = TrainOrder(num_images=source.num_train, batch_size=2, seed=0)
+        seen[crop] = next(iter(source.train_batches(order, range(1), lambda step: 32)))[0]
+    assert not seen["mild"].equal(seen["resized"])
 
 
 def test_boxes_are_torchvisions() -> None:

@@ -82,10 +82,13 @@ def test_choices_follow_images_and_hardware(images: int, on_gpu: bool, pretraine
     made = folder_preset(images, on_gpu=on_gpu, pretrained=pretrained)
     assert 1 <= made.batch_size <= images
     assert made.batch_size <= (128 if on_gpu else 32)
-    assert max(made.resolutions) == (224 if on_gpu else 160)
+    assert max(made.resolutions) == (224 if on_gpu else 128)
     assert made.budget_hours is not None
     assert 120 <= 3600 * made.budget_hours + 0.4 <= 8 * 3600 + 1
+    twice = folder_preset(images, on_gpu=on_gpu, pretrained=pretrained, processors=2)
+    assert twice.budget_hours == pytest.approx(2 * made.budget_hours, abs=2e-4)
     more = folder_preset(10 * images, on_gpu=on_gpu, pretrained=pretrained)
+    assert max(more.resolutions) >= max(made.resolutions)
     assert (more.budget_hours or 0) >= made.budget_hours
 
 

@@ -72,7 +72,7 @@ def test_smaller_subnets_that_were_trained_stay_as_they_are(begun: Run) -> None:
         assert torch.allclose(logits(ours, name), logits(begun.load_supernet(), name), atol=1e-5)
 
 
-def test_a_good_largest_needs_no_warm_up_and_a_new_head_does(begun: Run) -> None:
+def test_a_good_largest_needs_no_warm_up_and_has_a_new_head_for_other_classes(begun: Run) -> None:
     kept = setup(begun.folder)
     assert [p.phase.name for p in kept.plan.phases] == ["distillation"]
     rates = [kept.plan.phases[0].learning_rate(step) for step in range(3)]
@@ -80,12 +80,14 @@ def test_a_good_largest_needs_no_warm_up_and_a_new_head_does(begun: Run) -> None
     record = begun.record.model_copy(update={"class_names": [*"abcdefghij"]})
     record.write(begun.folder / RECORD_NAME)
     new = setup(begun.folder)
-    assert [p.phase.name for p in new.plan.phases] == ["warmup", "distillation"]
-    assert new.settings.init_head == "new"
+    assert [p.phase.name for p in new.plan.phases] == ["distillation"]
+    assert new.settings.init_head == "fitted"
     assert new.pretrained is not None
     ours, theirs = new.pretrained.supernet(new.config, 0), begun.load_supernet()
     assert not torch.equal(ours.head.classifier.weight, theirs.head.classifier.weight)
     assert torch.equal(ours.stem.conv.weight, theirs.stem.conv.weight)
+    older = setup(begun.folder, init_head="new")  # whose head was at random
+    assert [p.phase.name for p in older.plan.phases] == ["warmup", "distillation"]
     total = get_recipe("fofa-n3").epochs
     assert without_warmup(get_recipe("fofa-n3")).epochs == total
     assert without_warmup(get_recipe("ofa")) == get_recipe("ofa")
