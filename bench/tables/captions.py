@@ -128,10 +128,12 @@ def brief_accuracy(results: SettingResults) -> str:
 
 def brief_latency(sources: Sequence[LutSource]) -> str:
     """Where latencies come from, in a line: how each table was obtained, and its error."""
-    return f"Latency: {'; '.join(_brief_device(source) for source in sources)}."
+    unknown = all(source.lut.validation is None for source in sources)
+    devices = [_brief_device(source, error=not unknown) for source in sources]
+    return f"Latency: {'; '.join([*devices, *(['error unknown'] if unknown else [])])}."
 
 
-def _brief_device(source: LutSource) -> str:
+def _brief_device(source: LutSource, *, error: bool) -> str:
     lut = source.lut
     if lut.method == "measured":
         found = lut.device.hardware or source.device
@@ -139,8 +141,10 @@ def _brief_device(source: LutSource) -> str:
             found += f", not {source.device_name}"
     else:
         found = f"{source.device_name} {lut.method}"
-    error = f", error {lut.validation.mape_percent:.2g}%" if lut.validation else ", error unknown"
-    return f"{found}{error}{', UNSTABLE' if lut.instability is not None else ''}"
+    if error:
+        known = lut.validation
+        found += f", error {known.mape_percent:.2g}%" if known else ", error unknown"
+    return f"{found}{', UNSTABLE' if lut.instability is not None else ''}"
 
 
 def _span(values: Sequence[int]) -> str:
