@@ -23,7 +23,10 @@ Words = dict[str, dict[str, str]]
 
 
 def all_words() -> Words:
-    """The options of every program that is installed."""
+    """The options of every program that is installed, commands inside a program before itself.
+
+    So they are told apart: of two patterns that match, a shell takes the first.
+    """
     found: Words = {}
     for word, program in programs().items():
         found[word] = {}
@@ -31,7 +34,7 @@ def all_words() -> Words:
             command = typer.main.get_command(importlib.import_module(program.module).app)
             for inner, options in _commands(command):
                 found[f"{word} {inner}".strip()] = options
-    return found
+    return dict(sorted(found.items(), key=lambda item: " " not in item[0]))
 
 
 def _commands(command: Any) -> Iterator[tuple[str, dict[str, str]]]:
@@ -130,6 +133,9 @@ def fish(words: Words) -> str:
         word, _, inner = command.partition(" ")
         seen = f"__fish_seen_subcommand_from {word}"
         inside = f"; and __fish_seen_subcommand_from {inner}" if inner else ""
+        for other in words if not inner else ():
+            if other.endswith(f" {word}"):  # `fofa predictor train` is not `fofa train`
+                inside += f"; and not __fish_seen_subcommand_from {other.partition(' ')[0]}"
         of_script = f" -n {_quoted(f'__fish_seen_subcommand_from {inner}')}" if inner else ""
         for name, line in options.items():
             kind = f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}"
@@ -184,10 +190,7 @@ def completion(
     """Print what completes programs and options in a shell."""
     if shell not in SHELLS:
         raise UserError(f"shell {shell!r}: expected one of {', '.join(SHELLS)}")
-    words = all_words()
-    # Of two patterns that match, a shell takes the first.
-    ordered = dict(sorted(words.items(), key=lambda item: " " not in item[0]))
-    print(SHELLS[shell](ordered), end="")
+    print(SHELLS[shell](all_words()), end="")
 
 
 def main() -> None:
