@@ -133,7 +133,8 @@ class App(typer.Typer):
 
     def command(self, name: str | None = None, **settings: Any) -> Any:
         """As typer's."""
-        return super().command(name, **{"cls": ProgramCommand} | settings)
+        settings.setdefault("cls", ProgramCommand)
+        return super().command(name, **settings)
 
 
 def heading_of(param: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -212,7 +212,7 @@ def _export(outcome: Outcome, run: Run, source: AccuracyTable | Predictor, out: 
     from fofa.data import open_data
     from fofa.export.exporter import ExportRequest, export_network
 
-    chosen = {}
+    chosen: dict[str, Any] = {}
     if isinstance(source, AccuracyTable):
         chosen["calibration_images"] = source.evaluation.calibration_images
     console = stderr_console()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from PIL import Image
@@ -53,11 +53,11 @@ class OnnxClassifier:
             UserError: if it is missing, no ONNX file, or does not say what it takes.
         """
         import onnx
-        from google.protobuf.message import DecodeError
 
+        content = path.read_bytes()
         try:
-            model = onnx.load_model_from_string(path.read_bytes())
-        except DecodeError:
+            model = onnx.load_model_from_string(content)
+        except Exception:  # protobuf's, whose types differ between its implementations
             raise UserError(f"{path}: not an ONNX file") from None
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         try:
@@ -101,9 +101,9 @@ class OnnxClassifier:
         return best_classes(torch.from_numpy(self.logits(images[None]))[0], told.class_names, top)
 
 
-def _logits(model: object, path: Path) -> Logits:
+def _logits(model: Any, path: Path) -> Logits:
     try:
-        return session_logits(model)  # type: ignore[arg-type]
+        return session_logits(model)
     except Exception as error:  # of onnxruntime, which has no common class of errors
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: onnxruntime cannot load it: {reason}") from None

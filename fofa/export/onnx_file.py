@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnx
@@ -33,7 +34,8 @@ TOLERANCES = {"fp32": 1e-4, "fp16": 5e-2}
 """Largest difference of a logit: absolute where logits stay within 1, relative to the largest logit
 beyond."""
 CHECK_IMAGES = 4
-CROP, WHOLE = "centre", "whole"
+CROP: Final = "centre"
+WHOLE: Final = "whole"
 INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 Logits = Callable[[Tensor], np.ndarray]

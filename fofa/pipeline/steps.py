@@ -118,7 +118,8 @@ def steps(config: Config) -> Iterator[Step]:
     def step(program: Word, *arguments: object, **files: Any) -> Step:
         more = config.options.get(program, [])
         words = (*map(str, arguments), *more)
-        return Step(**{"name": program, "program": program, "arguments": words} | files)
+        fields: dict[str, Any] = {"name": program, "program": program, "arguments": words}
+        return Step(**fields | files)
 
     begin: list[object] = []
     if config.init is not None:

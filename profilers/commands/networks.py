@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from fofa.commands.cli import parse_resolutions
 from fofa.errors import UserError
@@ -40,7 +40,7 @@ def wanted_networks(
     of_run = None if record is None else tuple(record.resolutions)
     sizes = parse_resolutions(resolutions) or of_run
     usual = NetworkConfig() if record is None else record.supernet.network
-    given = {
+    given: dict[str, Any] = {
         "family": None if family is None else find_family(family),
         "width_mult": width_mult,
         "num_classes": num_classes,
