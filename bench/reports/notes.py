@@ -21,8 +21,8 @@ def key_sentences(tables: Sequence[Table], paper_sign: str = "paper") -> list[st
     """
     cells = [cell for table in tables for row in table.rows for cell in row.cells]
     sentences = [*_architecture_sentences(cells)]
-    if any(cell.behind or cell.low is not None for cell in cells):
-        sentences.append("[a, b]: the interval that holds the true difference (95%).")
+    if any(cell.behind for cell in cells):
+        sentences.append("[a, b] of points: the interval that holds the true difference (95%).")
     if any(cell.alike for cell in cells):
         sentences.append(f"{ALIKE}: cannot be told from the best of its column.")
     if any(cell.spread is not None for cell in cells):

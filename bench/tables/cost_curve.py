@@ -177,7 +177,7 @@ def ratio_table(name: str, title: str, results: SettingResults, curves: Curves) 
         title=title,
         verdict=_verdict([paper.label(curve.recipe) for curve in columns], rows),
         brief=[
-            "Hours of the column's recipe for one of the row's, at the highest top-1 of both.",
+            "The column's hours for one of the row, at the best top-1 of both [range by seed].",
             subnets_sentence(results),
             captions.brief_accuracy(results),
         ],

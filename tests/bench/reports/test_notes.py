@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.reports.notes import Caveats, key_sentences, meaning
-from bench.tables.model import Cell, ChosenArchitecture, Column, MethodRow, Table
+from bench.tables.model import Behind, Cell, ChosenArchitecture, Column, MethodRow, Table
 
 
 def test_shared_sentences_get_numbers_and_the_others_stay() -> None:
@@ -48,7 +48,8 @@ def test_only_signs_that_occur_are_explained() -> None:
     assert key(Cell(value=1)) == ""
     assert "standard deviation" in key(Cell(value=1, spread=1))
     assert "cannot be told" in key(Cell(value=1, alike=True))
-    assert "[a, b]" in key(Cell(value=1, low=0, high=2))
+    assert "[a, b]" in key(Cell(value=1, behind=Behind(points=-1, low=-2, high=0)))
+    assert "[a, b]" not in key(Cell(value=1, low=0, high=2))
     assert "the paper's number" in key(Cell(value=1, paper=2))
     shown = key(Cell(value=1, choices=[choice("23432@40", "23432@160")]))
     assert shown.startswith("23432@40→160: stages of 2, 3, 4, 3, 2 blocks")
