@@ -175,7 +175,7 @@ def _contents(report: Report) -> dict[str, str]:
 
     `Table 3` for `Table 3: top-1 accuracy ...`; the whole title where another begins so, too.
     """
-    titles = {}
+    titles: dict[str, str] = {}
     for section in report.sections:
         shown = (section.table,) if section.table is not None else section.figures
         titles |= {each.name: each.title for each in shown}

@@ -239,8 +239,8 @@ def _wrapped(text: str, width: int, longest: int) -> list[str]:
 
 
 def _words(text: str, width: int) -> list[str]:
-    whole = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.wrap(one_line(text), width, **whole) or [""]
+    line = one_line(text)
+    return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _short(note: str) -> str:

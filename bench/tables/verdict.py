@@ -92,7 +92,7 @@ def _limits_text(titles: Sequence[str], leads: Sequence[Lead | None]) -> str:
     if not known:
         return NOTHING
     winners = dict.fromkeys(each.method for each in known)
-    parts = []
+    parts: list[str] = []
     for winner in winners:
         won = [each for each in known if each.method == winner]
         everywhere = len(won) == len(titles) and len(won) > 1
