@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 import re
+import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -180,7 +181,10 @@ def parse_json(text: str, path: Path) -> Any:
     """
     try:
         return json.loads(
-            text, parse_constant=_refuse_constant, object_pairs_hook=_object_of_unique_names
+            text,
+            parse_int=_whole_number,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_object_of_unique_names,
         )
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
@@ -348,6 +352,14 @@ def _object_of_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in found if names.count(name) > 1)
         raise ValueError(f"{twice!r} comes twice in one object")
     return found
+
+
+def _whole_number(text: str) -> int:
+    """A whole number; one that no float comes near would be taken for infinity."""
+    number = int(text)
+    if abs(number) > sys.float_info.max:
+        raise ValueError(f"the number {text[:20]}... is out of range")
+    return number
 
 
 def _refuse_constant(name: str) -> float:

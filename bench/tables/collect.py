@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from bench.tables import paper
 from bench.tables.budgets import Budget, budget_of
-from fofa.accuracy import AccuracyTable
+from fofa.accuracy import AccuracyTable, Positive
 from fofa.errors import UserError
 from fofa.families import WithFamily
 from fofa.files import read_json
@@ -32,7 +32,7 @@ class Setting(WithFamily):
 
     dataset: str
     preset: str | None
-    width_mult: float
+    width_mult: Positive
     resolutions: tuple[int, ...]
     split: str
     test_images: int

@@ -14,6 +14,7 @@ import http.client
 import itertools
 import math
 import re
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -223,8 +224,10 @@ def _layer_time(place: str, name: str, value: Any) -> LayerTime:
     mean = value.get("mean") if isinstance(value, dict) else None
     if isinstance(mean, bool) or not isinstance(mean, int | float):
         raise UserError(f"{place}: {shown}: expected a mapping with a number 'mean' (ms)")
-    if not (math.isfinite(mean) and mean > 0):
-        raise UserError(f"{place}: {shown}: mean is {mean}, expected milliseconds above 0")
+    if not 0 < mean <= sys.float_info.max:  # YAML's integers have no end
+        raise UserError(
+            f"{place}: {shown}: mean is {str(mean)[:20]}, expected milliseconds above 0"
+        )
     count = value.get("count")
     if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
         raise UserError(f"{place}: {shown}: count is {count!r}, expected a whole number")

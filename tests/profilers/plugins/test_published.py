@@ -115,6 +115,11 @@ FAULTS = {
     "no mean": (lambda path: replaced(path, "mean: 1.0", "median: 1.0"), "number 'mean'"),
     "negative": (lambda path: replaced(path, "mean: 1.0", "mean: -1.0"), "mean is -1.0"),
     "not finite": (lambda path: replaced(path, "mean: 1.0", "mean: .nan"), "mean is nan"),
+    "beyond all numbers": (
+        lambda path: replaced(path, "mean: 1.0", f"mean: {10**400}"),
+        "mean is 10000000000000000000, expected",
+    ),
+    "endless digits": (lambda path: replaced(path, "mean: 1.0", f"mean: {'9' * 5000}"), "not YAML"),
     "a count of text": (lambda path: replaced(path, "count: 50", "count: many"), "count is 'many'"),
     "a missing kernel 3": (lambda path: drop_layer(path, 3), "no entry for"),
     "a missing kernel 7": (lambda path: drop_layer(path, 7), "no entry for stage"),
