@@ -104,7 +104,7 @@ class ProgramCommand(TyperCommand):
         by_place = any(
             param.param_type_name == "argument" and param.name == "run" for param in self.params
         )
-        words = []
+        words: list[str] = []
         for place, word in enumerate(args):
             if word == "--":
                 return [*words, *args[place:]]

@@ -94,7 +94,8 @@ def decode_image(content: bytes) -> Image.Image:
     """
     with opened(content) as image:
         turn = TURNS.get(orientation(image))
-        frame = image.tile[0][1] if image.format == "GIF" and image.tile else None
+        tiles = getattr(image, "tile", None)  # of images that come from files
+        frame = tiles[0][1] if image.format == "GIF" and tiles else None
         rgb = to_rgb(image)
         if frame is not None and frame != (0, 0, *rgb.size):
             ground = Image.new("RGB", rgb.size, (255, 255, 255))

@@ -8,6 +8,9 @@ trained network (`fofa.runtime.folding`); nothing else tells the two apart:
   `HardSwish`, ReLU6 a `Clip`, squeeze-excite ends in a `HardSigmoid` of slope 1/6.
 - All values are of one type, inputs and outputs too: an fp16 graph takes fp16 images and has no
   casts, which is what networks are deployed with that are to be fast.
+- An int8 graph is an fp32 one with pairs of QuantizeLinear and DequantizeLinear (QDQ) at the points
+  of `fofa.runtime.int8`, which runtimes fuse into 8-bit operators. Images and logits are fp32; a
+  part of a network takes and gives 8-bit feature maps, as its neighbours would.
 - The batch is a fixed size, or free (None). A runtime that tunes for a size is given a fixed one
   (`fix_batch`), whether it measures or builds what is deployed.
 
@@ -20,18 +23,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from fofa.errors import UserError
 from fofa.precision import Precision, parse_precision
+from fofa.runtime.int8 import Int8Scheme, PointRanges
+from fofa.runtime.nodes import NUMPY_TYPES, Graph, WeightSource
 from fofa.space import BlockSpec
-from fofa.space.family import Activation
 
 INPUT_NAME = "images"
 OUTPUT_NAME = "logits"
@@ -41,12 +43,9 @@ OPSET = 17
 IR_VERSION = 8
 """Old enough for every onnxruntime and TensorRT that the project supports."""
 GRAPH_TYPES: tuple[Precision, ...] = ("fp32", "fp16")
-ELEMENT_TYPES: dict[str, int] = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
-NUMPY_TYPES: dict[str, type[np.floating[Any]]] = {"fp32": np.float32, "fp16": np.float16}
+"""Of graphs whose values are all of one type."""
+BUILT_TYPES: tuple[Precision, ...] = (*GRAPH_TYPES, "int8")
 NOISE_LENGTH = 65_521
-
-WeightSource = Callable[[str, tuple[int, ...], float], np.ndarray]
-"""Name, shape and standard deviation (of a random weight) to values, fp32."""
 
 
 def build_model(
@@ -56,34 +55,40 @@ def build_model(
     *,
     seed: int = 0,
     weights: Mapping[str, np.ndarray] | WeightSource | None = None,
+    scheme: Int8Scheme | None = None,
+    ranges: PointRanges | None = None,
     name: str = "blocks",
 ) -> onnx.ModelProto:
     """The ONNX model of consecutive blocks: one alone, a few, or a whole network.
 
     The input is `images`, (batch, channels, side, side) of the first block; the output is `logits`,
-    (batch, classes) after a head, else a feature map.
+    (batch, classes) after a head, else a feature map. Their types are `value_types`.
 
     Args:
         batch_size: None leaves it free.
         weights: `<block>.<layer>.weight` and `.bias` to arrays, blocks counted from 0 and layers
             named as in `fofa.supernet.layers`; or a function that gives each; by default random
             ones of `seed`.
+        scheme: of int8; the default one if it is not given.
+        ranges: of the points of an int8 graph; by default stand-ins that go with random weights.
 
     Raises:
-        UserError: if `dtype` is neither fp32 nor fp16, or a weight does not fit into fp16.
-        ValueError: if `blocks` is empty, two neighbours do not fit, or `weights` are not theirs.
+        UserError: if `dtype` is none of `BUILT_TYPES`, or a weight does not fit into fp16.
+        ValueError: if `blocks` is empty, two neighbours do not fit, or `weights` or `ranges` are
+            not theirs.
     """
-    chosen = parse_precision(dtype, GRAPH_TYPES, option="dtype")
+    chosen = parse_precision(dtype, BUILT_TYPES, option="dtype")
     if not blocks:
         raise ValueError("no blocks to build")
     for before, after in itertools.pairwise(blocks):
         if (before.out_channels, before.out_size) != (after.in_channels, after.in_size):
             raise ValueError(f"{after.key} cannot follow {before.key}: their shapes differ")
     given = weights if callable(weights) or weights is None else _given(weights)
-    graph = _Graph(chosen, given or _noise(seed))
-    value = INPUT_NAME
+    quantised = (scheme or Int8Scheme()) if chosen == "int8" else None
+    graph = Graph(chosen, given or _noise(seed), quantised, ranges)
+    value = graph.start(INPUT_NAME, blocks[0])
     for index, block in enumerate(blocks):
-        graph.block = index
+        graph.begin(index, block)
         match block.key.position:
             case "stem":
                 value = _stem(graph, value, block)
@@ -91,19 +96,20 @@ def build_model(
                 value = _head(graph, value, block)
             case _:
                 value = _mbconv(graph, value, block)
-    if isinstance(weights, Mapping) and len(weights) != len(graph.weights):
-        unused = sorted(weights.keys() - {weight.name for weight in graph.weights})
-        raise ValueError(f"weights that no layer has: {', '.join(unused)}")
-    graph.nodes[-1].output[0] = OUTPUT_NAME
-    element = ELEMENT_TYPES[chosen]
+    if isinstance(weights, Mapping) and (unused := weights.keys() - graph.taken):
+        raise ValueError(f"weights that no layer has: {', '.join(sorted(unused))}")
+    graph.end(OUTPUT_NAME, blocks[-1])
     batch = BATCH_NAME if batch_size is None else batch_size
     shapes = (batch, *input_shape(blocks, 1)[1:]), (batch, *output_shape(blocks, 1)[1:])
+    taken, given_back = (
+        helper.np_dtype_to_tensor_dtype(np.dtype(kind)) for kind in value_types(blocks, chosen)
+    )
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             name,
-            [helper.make_tensor_value_info(INPUT_NAME, element, shapes[0])],
-            [helper.make_tensor_value_info(OUTPUT_NAME, element, shapes[1])],
+            [helper.make_tensor_value_info(INPUT_NAME, taken, shapes[0])],
+            [helper.make_tensor_value_info(OUTPUT_NAME, given_back, shapes[1])],
             graph.weights,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -159,91 +165,30 @@ def output_shape(blocks: Sequence[BlockSpec], batch_size: int) -> tuple[int, ...
     return batch_size, last.out_channels, last.out_size, last.out_size
 
 
+def value_types(
+    blocks: Sequence[BlockSpec], dtype: str
+) -> tuple[type[np.generic], type[np.generic]]:
+    """What the first block takes and the last one gives: feature maps of int8 are 8-bit."""
+    ends = blocks[0].key.position == "stem", blocks[-1].key.position == "head"
+    taken, given = (np.uint8 if dtype == "int8" and not end else NUMPY_TYPES[dtype] for end in ends)
+    return taken, given
+
+
+def random_values(
+    blocks: Sequence[BlockSpec], batch_size: int, dtype: str = "fp32", *, seed: int = 0
+) -> np.ndarray:
+    """What blocks can be run with: images or feature maps of the type that they take."""
+    kind, _ = value_types(blocks, dtype)
+    values = random_input(input_shape(blocks, batch_size), "fp32", seed=seed)
+    if kind is np.uint8:
+        return np.clip(32 * values + 128, 1, 255).astype(np.uint8)
+    return values.astype(kind)
+
+
 def random_input(shape: Sequence[int], dtype: str = "fp32", *, seed: int = 0) -> np.ndarray:
     """Standard normal values of `shape`, as images are after normalisation."""
     values = np.random.default_rng(seed).standard_normal(tuple(shape), dtype=np.float32)
     return values.astype(NUMPY_TYPES[dtype])
-
-
-@dataclass(slots=True)
-class _Graph:
-    """Nodes and weights of a graph being built.
-
-    Attributes:
-        block: index of the block that is being added, the first part of its weights' names.
-    """
-
-    dtype: str
-    source: WeightSource
-    block: int = 0
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    weights: list[onnx.TensorProto] = field(default_factory=list)
-
-    def op(self, kind: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """Add a node of one output and return the output's name."""
-        name = f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
-
-    def weight(self, part: str, shape: tuple[int, ...], scale: float) -> str:
-        """Add a weight, by default random of standard deviation `scale`, and return its name."""
-        name = f"{self.block}.{part}"
-        values = self.source(name, shape, scale)
-        kind = NUMPY_TYPES[self.dtype]
-        if kind is np.float16 and np.abs(values).max(initial=0.0) > np.finfo(kind).max:
-            raise UserError(f"the weight {name} is too large for fp16; use fp32")
-        self.weights.append(numpy_helper.from_array(values.astype(kind, copy=False), name))
-        return name
-
-    def conv(
-        self,
-        value: str,
-        layer: str,
-        channels: tuple[int, int],
-        kernel: int = 1,
-        stride: int = 1,
-        *,
-        pads: tuple[int, int] = (0, 0),
-        depthwise: bool = False,
-        bias: bool = True,
-        gain: float = 2.0,
-    ) -> str:
-        """A convolution; `gain` 2 makes up for the half that an activation cuts off.
-
-        `pads` are the zeros before and after the map, in either direction.
-        """
-        into, out = channels
-        fan_in = kernel**2 * (1 if depthwise else into)
-        shape = (out, 1 if depthwise else into, kernel, kernel)
-        inputs = [value, self.weight(f"{layer}.weight", shape, (gain / fan_in) ** 0.5)]
-        if bias:
-            inputs.append(self.weight(f"{layer}.bias", (out,), 0.1))
-        return self.op(
-            "Conv",
-            inputs,
-            kernel_shape=[kernel, kernel],
-            strides=[stride, stride],
-            pads=[pads[0], pads[0], pads[1], pads[1]],
-            group=into if depthwise else 1,
-        )
-
-    def activation(self, value: str, kind: Activation) -> str:
-        """ReLU, ReLU6 (a `Clip` to 0..6) or h-swish."""
-        match kind:
-            case "relu":
-                return self.op("Relu", [value])
-            case "relu6":
-                return self.op("Clip", [value, self.constant(0.0), self.constant(6.0)])
-            case "h_swish":
-                return self.op("HardSwish", [value])
-
-    def constant(self, number: float) -> str:
-        """A scalar that is part of an operator, not a weight; one node for each number."""
-        name = f"constant_{number:g}"
-        if all(node.name != name for node in self.nodes):
-            scalar = numpy_helper.from_array(np.array(number, NUMPY_TYPES[self.dtype]), name)
-            self.nodes.append(helper.make_node("Constant", [], [name], name=name, value=scalar))
-        return name
 
 
 def noise_values(seed: int = 0) -> np.ndarray:
@@ -287,20 +232,20 @@ def _given(weights: Mapping[str, np.ndarray]) -> WeightSource:
     return look_up
 
 
-def _stem(graph: _Graph, value: str, block: BlockSpec) -> str:
+def _stem(graph: Graph, value: str, block: BlockSpec) -> str:
     channels = (block.in_channels, block.out_channels)
-    return graph.activation(
-        graph.conv(value, "conv", channels, block.kernel, block.stride, pads=block.pads),
-        block.activation,
-    )
+    value = graph.point(value, "input", "input")
+    hidden = graph.conv(value, "conv", channels, block.kernel, block.stride, pads=block.pads)
+    return graph.activated(hidden, "conv", block.activation)
 
 
-def _mbconv(graph: _Graph, value: str, block: BlockSpec) -> str:
+def _mbconv(graph: Graph, value: str, block: BlockSpec) -> str:
     """Inverted bottleneck (MobileNetV3): expand, depthwise, squeeze-excite, project, add."""
     into, mid, out = block.in_channels, block.mid_channels, block.out_channels
     hidden = value
     if block.expands:
-        hidden = graph.activation(graph.conv(hidden, "expand", (into, mid)), block.activation)
+        hidden = graph.conv(hidden, "expand", (into, mid))
+        hidden = graph.activated(hidden, "expand", block.activation)
     hidden = graph.conv(
         hidden,
         "depthwise",
@@ -310,31 +255,43 @@ def _mbconv(graph: _Graph, value: str, block: BlockSpec) -> str:
         pads=block.pads,
         depthwise=True,
     )
-    hidden = graph.activation(hidden, block.activation)
+    hidden = graph.activated(hidden, "depthwise", block.activation)
     if block.squeeze_channels:
-        hidden = _squeeze_excite(graph, hidden, mid, block.squeeze_channels)
+        hidden = _squeeze_excite(graph, hidden, mid, block)
     hidden = graph.conv(hidden, "project", (mid, out), gain=1.0)
-    return graph.op("Add", [hidden, value]) if block.residual else hidden
+    hidden = graph.point(hidden, "project", "linear")
+    if not block.residual:
+        return hidden
+    return graph.point(graph.op("Add", [hidden, value]), "add", "linear")
 
 
-def _squeeze_excite(graph: _Graph, value: str, channels: int, squeezed: int) -> str:
+def _squeeze_excite(graph: Graph, value: str, channels: int, block: BlockSpec) -> str:
     """Pool, reduce, ReLU, expand, h-sigmoid (relu6(x + 3) / 6), multiply."""
-    scale = graph.op("GlobalAveragePool", [value])
-    scale = graph.op("Relu", [graph.conv(scale, "squeeze.reduce", (channels, squeezed))])
+    squeezed = block.squeeze_channels
+    scale = graph.point(graph.op("GlobalAveragePool", [value]), "squeeze.pool", block.activation)
+    scale = graph.conv(scale, "squeeze.reduce", (channels, squeezed))
+    scale = graph.op("Relu", [scale])
+    scale = graph.point(scale, "squeeze.reduce.act", "relu")
     scale = graph.conv(scale, "squeeze.expand", (squeezed, channels))
+    scale = graph.point(scale, "squeeze.expand", "linear")
     scale = graph.op("HardSigmoid", [scale], alpha=1 / 6, beta=0.5)
-    return graph.op("Mul", [value, scale])
+    scale = graph.point(scale, "squeeze.gate", "relu")
+    return graph.point(graph.op("Mul", [value, scale]), "squeeze", block.activation)
 
 
-def _head(graph: _Graph, value: str, block: BlockSpec) -> str:
+def _head(graph: Graph, value: str, block: BlockSpec) -> str:
     """Final expansion, pool, feature mix (no bias, no norm) if there is one, linear layer."""
     into, mid, out = block.in_channels, block.mid_channels, block.out_channels
-    value = graph.activation(graph.conv(value, "expand", (into, mid)), block.activation)
-    value = graph.op("GlobalAveragePool", [value])
+    value = graph.conv(value, "expand", (into, mid))
+    value = graph.activated(value, "expand", block.activation)
+    value = graph.point(graph.op("GlobalAveragePool", [value]), "pool", block.activation)
     if block.feature_mix:
         mixed = graph.conv(value, "mix", (mid, out), bias=False)
-        value = graph.activation(mixed, block.activation)
+        value = graph.activated(mixed, "mix", block.activation)
+    before = graph.quantised.get(value)
     value = graph.op("Flatten", [value], axis=1)
-    weight = graph.weight("classifier.weight", (block.num_classes, out), out**-0.5)
-    bias = graph.weight("classifier.bias", (block.num_classes,), 0.1)
-    return graph.op("Gemm", [value, weight, bias], transB=1)
+    if before is not None and not graph.in_float("classifier"):
+        value = graph.rounded(value, "flat", before)  # the same steps: nothing is rounded again
+    shape = (block.num_classes, out)
+    inputs = graph.layer(value, "classifier", shape, out**-0.5, bias=True)
+    return graph.op("Gemm", inputs, transB=1)

@@ -6,11 +6,14 @@ into a folder of its own, and found there before anything else.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +26,7 @@ from fofa.latency import Lut
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+EXAMPLE = ROOT / "tests" / "profilers" / "example_plugin"
 PACKAGES = ("fofa", "profilers", "bench")
 NEWER = ("3.12", "3.13", "3.14")
 
@@ -108,6 +112,70 @@ def test_the_wheel_holds_the_packages_with_their_data_and_nothing_else(wheel: Pa
             if path.is_file() and path.suffix != ".pyc"
         }
         assert wanted <= set(names), sorted(wanted - set(names))
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment with the wheel and the example plugin, beside what they require.
+
+    The requirements are those of the interpreter that runs the tests, by a path file: nothing is
+    fetched. This project's own installation there is not seen, because the wheel's comes first.
+    """
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False)
+    place = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    theirs = sysconfig.get_path("purelib")
+    (place / "requirements.pth").write_text(f"{theirs}\n")
+    plugin = shutil.copytree(EXAMPLE, folder / "plugin")
+    python = ("--python", folder / "bin" / "python")
+    pip(*python, "install", "--no-deps", "--no-index", "--ignore-installed", wheel)
+    pip(*python, "install", "--no-deps", "--no-build-isolation", plugin)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_fresh_environment_has_the_programs_and_the_requirements(
+    environment: Path, tmp_path: Path
+) -> None:
+    def call(name: str, *words: str) -> str:
+        done = subprocess.run(
+            [environment / "bin" / name, *words],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for name in SCRIPTS:
+        assert (environment / "bin" / name).is_file()
+    assert call("fofa", "--version") == call("python", "-c", VERSION)
+    assert "Usage: fofa-search" in call("fofa", "search", "--help")
+    plugins = {
+        row["name"] for row in json.loads(call("fofa-profile", "--list", "--json"))["plugins"]
+    }
+    assert "torch-cpu" in plugins
+    assert call("python", "-c", MISSING) == "[]\n"
+    assert str(environment) in call("python", "-c", "import fofa; print(fofa.__file__)")
+
+
+VERSION = "from importlib.metadata import version; print('fofa', version('fofa-nas'))"
+MISSING = """
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
+missing = []
+for name in ("fofa-nas", "fofa-torch-cpu"):
+    for line in requires(name):
+        if "extra ==" not in line:
+            wanted = re.match(r"[A-Za-z0-9._-]+", line).group()
+            try:
+                version(wanted)
+            except PackageNotFoundError:
+                missing.append(wanted)
+print(missing)
+"""
 
 
 @pytest.mark.slow

@@ -1,0 +1,186 @@
+"""What int8 means in a deployed network: which values are 8-bit, and how numbers become them.
+
+Weights are signed and symmetric, one scale for each output channel or one for the whole tensor.
+Activations are unsigned with a zero point, one scale for each *point* of a block, from the range of
+values that calibration images show there. Points and layers are named alike wherever a network is
+built (`fofa.runtime.graph`), simulated or calibrated (`fofa.int8`): `<point>` within a block,
+`<block>.<point>` within a network.
+
+Every convolution and linear layer takes 8-bit values and weights, but for the parts that a scheme
+leaves in float. Nonlinearities other than ReLUs are computed in float between two points. Logits
+are float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from fofa.errors import UserError
+from fofa.space import BlockSpec
+
+Ranges = Literal["minmax", "percentile"]
+Scales = Literal["channel", "tensor"]
+FloatPart = Literal["first", "last", "squeeze", "h_swish"]
+"""Layers that may stay in float: the stem's convolution; the linear layer; the two layers of each
+squeeze-excite; the convolutions before an h-swish."""
+
+LEVELS = 255
+"""Steps of an activation's scale: 0 to 255."""
+WEIGHT_LEVELS = 127
+LARGEST_BIAS = 2**30
+"""Of a bias in 32 bits, with room for the sum that it is added to."""
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny) * 2**24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Int8Scheme:
+    """How a network is quantised.
+
+    Attributes:
+        ranges: of activations: all that calibration images show, or between two percentiles.
+        percentile: share of an activation's values that its range holds, in percent.
+        weights: a scale for each output channel, or for the whole tensor.
+        float_parts: layers that stay in float, in the order of `FloatPart`.
+
+    Raises:
+        UserError: if a value is none of these.
+    """
+
+    ranges: Ranges = "minmax"
+    percentile: float = 99.99
+    weights: Scales = "channel"
+    float_parts: tuple[FloatPart, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("ranges", self.ranges, get_args(Ranges)),
+            ("weights", self.weights, get_args(Scales)),
+            *(("float part", part, get_args(FloatPart)) for part in self.float_parts),
+        ):
+            if value not in known:
+                raise UserError(f"int8 {name} {value!r}: expected {' or '.join(known)}")
+        if not 50 < self.percentile <= 100:
+            raise UserError(f"int8 percentile {self.percentile:g}: expected above 50, at most 100")
+        ordered = tuple(part for part in get_args(FloatPart) if part in self.float_parts)
+        object.__setattr__(self, "float_parts", ordered)
+
+    @property
+    def parts_text(self) -> str:
+        """The parts that stay in float, as options and records have them."""
+        return "+".join(self.float_parts) or "none"
+
+    def in_float(self, block: BlockSpec, layer: str) -> bool:
+        """Whether a layer of a block is computed in floating point."""
+        swish = block.activation == "h_swish" and layer in ("conv", "expand", "depthwise", "mix")
+        of: dict[str, FloatPart] = {
+            "conv": "first",
+            "classifier": "last",
+            "squeeze.reduce": "squeeze",
+            "squeeze.expand": "squeeze",
+        }
+        return of.get(layer) in self.float_parts or (swish and "h_swish" in self.float_parts)
+
+    def rounds(self, block: BlockSpec, point: str) -> bool:
+        """Whether values are rounded at a point: not between layers that both are in float."""
+        layer = "conv" if point == "input" else point.removesuffix(".act")
+        if point != "input" and point.endswith(".act") and layer != "squeeze.reduce":
+            return True
+        return not self.in_float(block, layer)
+
+
+def parse_float_parts(text: str) -> tuple[FloatPart, ...]:
+    """Of `first+squeeze`, or of `none`.
+
+    Raises:
+        UserError: naming the word that is no part.
+    """
+    names = {} if text == "none" else dict.fromkeys(text.replace(",", "+").split("+"))
+    known: dict[str, FloatPart] = {part: part for part in get_args(FloatPart)}
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"int8 float parts {text!r}: expected none, or some of {', '.join(known)} joined "
+                "by +"
+            )
+    return tuple(known[name] for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationRange:
+    """The least and the largest value of an activation that its 8 bits are to hold."""
+
+    low: float
+    high: float
+
+    @property
+    def scale(self) -> np.float32:
+        """What one step is worth; 0 is always a whole number of steps away."""
+        spread = max(self.high, 0.0) - min(self.low, 0.0)
+        return np.float32(max(spread / LEVELS, SMALLEST_SCALE) if spread > 0 else 1.0)
+
+    @property
+    def zero_point(self) -> int:
+        """The 8-bit number that means 0."""
+        return int(np.clip(np.rint(-min(self.low, 0.0) / float(self.scale)), 0, LEVELS))
+
+
+PointRanges = Mapping[str, ActivationRange]
+"""The range of every point of a network, `<block>.<point>`."""
+
+GATE = ActivationRange(0.0, 1.0)
+"""Of the h-sigmoid that ends squeeze-excite, whatever the images."""
+STAND_INS = {
+    "input": ActivationRange(-4.0, 4.0),
+    "linear": ActivationRange(-4.0, 4.0),
+    "relu": ActivationRange(0.0, 4.0),
+    "relu6": ActivationRange(0.0, 6.0),
+    "h_swish": ActivationRange(-0.375, 4.0),
+}
+"""Ranges for networks of random weights, which are timed only: by what a point comes after."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuantisedWeight:
+    """Of a layer: `weight` int8, its `scale` fp32 (channels,) or (); `bias` int32 or None."""
+
+    weight: np.ndarray
+    scale: np.ndarray
+    bias: np.ndarray | None
+
+    @property
+    def values(self) -> np.ndarray:
+        """The weights that the 8 bits stand for, fp32."""
+        shape = (-1, *[1] * (self.weight.ndim - 1)) if self.scale.ndim else ()
+        found: np.ndarray = self.weight.astype(np.float32) * self.scale.reshape(shape)
+        return found
+
+
+def quantise_weight(
+    weight: np.ndarray, bias: np.ndarray | None, input_scale: np.float32, scales: Scales
+) -> QuantisedWeight:
+    """The 8-bit weights of a layer, and its bias in the units of its sums.
+
+    A sum is worth `input_scale` times the weight's scale. A channel whose bias would not fit into
+    32 bits (its weights are next to nothing) gets a larger scale.
+
+    Args:
+        weight: fp32, output channels first.
+        bias: fp32 (channels,).
+    """
+    axes = tuple(range(1, weight.ndim)) if scales == "channel" else None
+    largest = np.abs(weight).max(axis=axes)
+    least = np.full(np.shape(largest), SMALLEST_SCALE)
+    if bias is not None:
+        needed = np.abs(bias) / (LARGEST_BIAS * np.float64(input_scale))
+        least = np.maximum(least, needed if scales == "channel" else needed.max())
+    scale = np.maximum(largest / WEIGHT_LEVELS, least).astype(np.float32)
+    shape = (-1, *[1] * (weight.ndim - 1)) if scale.ndim else ()
+    steps = np.rint(weight / scale.reshape(shape)).clip(-WEIGHT_LEVELS, WEIGHT_LEVELS)
+    whole = None
+    if bias is not None:
+        whole = np.rint(bias / (np.float64(input_scale) * scale)).astype(np.int32)
+    return QuantisedWeight(steps.astype(np.int8), scale, whole)
