@@ -41,6 +41,7 @@ MAX_RATIO = 4.0
 """By how much a network's time may differ from the sum of its blocks."""
 MAX_SHIFT_PERCENT = 10.0
 """Two sessions further apart than this are a sign of load, not of chance."""
+LEAST_MS = 1e-9
 MAX_DEVIATION_PERCENT = 4.0
 """Networks that deviate by more from their table in another session met somebody else's load: a
 neighbour on the same chip, whom the machine's own accounts do not show."""
@@ -201,7 +202,9 @@ def _validated(
     for times in measured:
         for resolution in lut.space.resolutions:
             at = [network for network in times if network.resolution == resolution]
-            logs = np.log([times[n] for n in at]) - np.log(lut.latencies_ms(at))
+            # Under load a table can say less than nothing; `impossible` refuses it afterwards.
+            predicted = np.maximum(lut.latencies_ms(at), LEAST_MS)
+            logs = np.log([times[n] for n in at]) - np.log(predicted)
             residuals += (logs - np.median(logs)).tolist()
     networks = [(network, ms) for times in measured for network, ms in times.items()]
     known = uncertainty(

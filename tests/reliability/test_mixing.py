@@ -152,7 +152,8 @@ def test_the_exceptions_are_announced_in_every_output(
     assert any(sentence.startswith(note) for sentence in json.loads(shown)["notes"])
 
     options = ("--accuracy-dir", "accuracy", "--luts-dir", "luts", "--figures", "none")
-    ended = programs.run("fofa-bench", *options, "--tables", table, "--out", "out", cwd=tmp_path)
+    options = (*options, "--tables", table, "--out", "out", "--verbose")
+    ended = programs.run("fofa-bench", *options, cwd=tmp_path)
     assert note in " ".join(ended.check(0).stdout.split())
     tables = list((tmp_path / "out" / "tables").iterdir())
     assert {path.suffix for path in tables} == {".md", ".csv", ".tex", ".json"}
