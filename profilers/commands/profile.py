@@ -53,7 +53,7 @@ from profilers.tables.other_session import in_another_process
 
 DEFAULT_NETWORK_DEVICE = "cpu"
 ENGINE_DEVICE = "tensorrt"
-RECORDED_OPTIONS = ("l2", "launch", "memory_format", "binding", "spinning")
+RECORDED_OPTIONS = ("l2", "launch", "memory_format", "binding", "spinning", "streams")
 RECORDED_SWITCHES = {"cuda_graphs": "graphs", "pinned": "pin"}
 """Options of plugins as a table's protocol records them."""
 NAME = "fofa-profile"

@@ -34,7 +34,7 @@ CANARY_RESOLUTION = 160
 METADATA_KEY = "architecture"
 COMPARED = ("plugin", "runtime", "dtype", "batch_size", "threads")
 COMPARED_OPTIONS = (
-    *("l2", "cuda_graphs", "launch", "memory_format", "pinned", "binding", "spinning"),
+    *("l2", "cuda_graphs", "launch", "memory_format", "pinned", "binding", "spinning", "streams"),
 )
 """Options of plugins that change a latency; compared where the plugin is the same."""
 

@@ -1,0 +1,191 @@
+"""OpenVINO on the CPU: what networks are often deployed with on Intel's and AMD's processors.
+
+It reads the ONNX graphs that are exported. What is timed is one synchronous request, `infer()`, on
+inputs that stay where they are and outputs that the request keeps. Precision is held at fp32 for
+what is not int8, so that a processor with bf16 units does what the table says. One stream unless
+`streams=N` asks for more: they share the threads, so that one request gets its part of them only.
+The process is kept on as many cores as it has threads where the system allows it; `pin=off` leaves
+that to the scheduler. The runtime's own pinning is off either way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from fofa.errors import UserError
+from fofa.latency import ProtocolRecord
+from fofa.precision import Precision, parse_precision
+from fofa.runtime.graph import build_model, fix_batch, random_input, random_values
+from fofa.space import BlockSpec
+from profilers.hardware.cores import pinned
+from profilers.plugin import (
+    Availability,
+    MeasuringPlugin,
+    PluginOptions,
+    Runner,
+    Session,
+)
+
+DEVICE = "CPU"
+DTYPES: tuple[Precision, ...] = ("fp32", "int8")
+OPTIONS = ("pin", "streams")
+INSTALL_HINT = "pip install 'fofa-nas[openvino]'"
+
+
+class OpenVinoPlugin(MeasuringPlugin):
+    """Networks on the CPU, timed by the monotonic clock."""
+
+    name = "openvino"
+    summary = "OpenVINO on the CPU"
+
+    def availability(self) -> Availability:
+        if find_spec("openvino") is None:
+            return Availability(False, f"openvino is not installed: {INSTALL_HINT}")
+        return Availability(True)
+
+    def open(self, options: PluginOptions) -> OpenVinoSession:
+        dtype = parse_precision(options.dtype or "fp32", DTYPES, option="openvino: dtype")
+        batch_size = 1 if options.batch_size is None else options.batch_size
+        threads = 1 if options.threads is None else options.threads
+        if batch_size < 1 or threads < 1:
+            raise UserError(
+                f"openvino: batch size {batch_size} and {threads} threads, expected 1 or more"
+            )
+        if options.source is not None:
+            raise UserError("openvino measures; it takes no source")
+        if unknown := sorted(options.extra.keys() - set(OPTIONS)):
+            raise UserError(
+                f"openvino: unknown options {', '.join(unknown)}; known: {', '.join(OPTIONS)}"
+            )
+        pin, streams = options.extra.get("pin", "on"), options.extra.get("streams", "1")
+        if pin not in ("on", "off"):
+            raise UserError(f"openvino: pin {pin!r}, expected off or on")
+        if not (streams.isascii() and streams.isdecimal() and 1 <= int(streams[:9]) <= threads):
+            raise UserError(
+                f"openvino: streams {streams!r}, expected 1 to the number of threads, {threads}"
+            )
+        return OpenVinoSession(batch_size, dtype, threads, streams=int(streams), pin=pin == "on")
+
+
+class OpenVinoSession(Session):
+    """The runtime with fixed options.
+
+    Raises:
+        UserError: if openvino is not installed or has no CPU to run on.
+    """
+
+    def __init__(
+        self, batch_size: int, dtype: Precision, threads: int, *, streams: int, pin: bool
+    ) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise UserError(f"openvino cannot be imported ({error}): {INSTALL_HINT}") from error
+        self._version = str(openvino.__version__).partition("-")[0]
+        self._core = openvino.Core()
+        try:
+            # It counts the cores once in a process: here, before the process is kept on a few.
+            self._processor = str(self._core.get_property(DEVICE, "FULL_DEVICE_NAME"))
+        except RuntimeError as error:
+            raise UserError(f"openvino does not run on this CPU: {_reason(error)}") from None
+        self._batch_size, self._dtype = batch_size, dtype
+        self._threads, self._streams = threads, streams
+        self._settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": streams,
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._pinning = contextlib.ExitStack()
+        self._cores = self._pinning.enter_context(pinned(threads)) if pin else None
+
+    @property
+    def protocol(self) -> ProtocolRecord:
+        return ProtocolRecord(
+            plugin=OpenVinoPlugin.name,
+            runtime=f"openvino {self._version}",
+            dtype=self._dtype,
+            batch_size=self._batch_size,
+            threads=self._threads,
+            streams=self._streams,
+            inference_precision="f32",
+            clock="perf_counter",
+            pinned=self._cores is not None,
+        )
+
+    def hardware(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"openvino": self._version, "openvino_device": self._processor}
+        return found | ({"pinned_cores": sorted(self._cores)} if self._cores else {})
+
+    def close(self) -> None:
+        self._pinning.close()
+
+    def lower(self, blocks: Sequence[BlockSpec]) -> Runner:
+        model = build_model(blocks, self._batch_size, self._dtype)
+        values = random_values(blocks, self._batch_size, self._dtype)
+        return OpenVinoRunner(self._request(model.SerializeToString()), values)
+
+    def load(self, network: Path) -> Runner:
+        if not network.is_file():
+            raise UserError(f"{network}: no such file")
+        try:
+            model = onnx.load(network)
+            fix_batch(model, self._batch_size)
+            request = self._request(model.SerializeToString())
+            [taken] = request.model_inputs
+            values = random_input(tuple(taken.shape)).astype(taken.element_type.to_dtype())
+        except UserError as error:
+            raise UserError(f"{network}: {error}") from None
+        except Exception as error:  # protobuf, the system and the runtime each raise their own
+            raise UserError(
+                f"{network}: not a network that openvino runs: {_reason(error)}"
+            ) from None
+        return OpenVinoRunner(request, values)
+
+    def _request(self, model: bytes) -> Any:
+        """What runs a model, compiled with the session's settings."""
+        compiled = self._core.compile_model(self._core.read_model(model), DEVICE, self._settings)
+        used = int(compiled.get_property("INFERENCE_NUM_THREADS"))
+        if used != self._threads:
+            raise UserError(
+                f"openvino runs with {used} threads here, asked for are {self._threads}: "
+                "--threads takes no more than the machine has cores"
+            )
+        return compiled.create_infer_request()
+
+
+class OpenVinoRunner(Runner):
+    """A request whose input is set once."""
+
+    def __init__(self, request: Any, values: np.ndarray) -> None:
+        import openvino
+
+        self._request: Any = request
+        # The runtime reads the array itself; it must live as long as the request.
+        self._values: np.ndarray | None = np.ascontiguousarray(values)
+        request.set_input_tensor(openvino.Tensor(self._values, shared_memory=True))
+
+    def run(self) -> float:
+        start = time.perf_counter_ns()
+        self._request.infer()
+        return (time.perf_counter_ns() - start) / 1e6
+
+    def close(self) -> None:
+        self._request = self._values = None
+
+
+def _reason(error: Exception) -> str:
+    """The last line of a message that begins with where in the runtime it was raised."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+PLUGIN = OpenVinoPlugin()
