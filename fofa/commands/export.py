@@ -27,6 +27,7 @@ app = make_app("Write one network of a run to a file that runs without fofa, and
 ENDINGS: dict[Format, tuple[str, ...]] = {
     "onnx": (".onnx",),
     "torch": (".pt2",),
+    "openvino": (".xml",),
     "tensorrt": (".plan", ".engine"),
 }
 
@@ -42,12 +43,16 @@ def export(
     architecture: Annotated[
         str, typer.Option(help="The network, such as 23432@160, as fofa-search names it.")
     ],
-    out: Annotated[Path, typer.Option(help="File to write: .onnx, .pt2, or .plan.")],
+    out: Annotated[Path, typer.Option(help="File to write: .onnx, .pt2, .xml, or .plan.")],
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="onnx, torch or tensorrt; by default from --out's ending."),
+        typer.Option(
+            "--format", help="onnx, torch, openvino or tensorrt; by default from --out's ending."
+        ),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="fp32, fp16 or int8 (ONNX).")] = "fp32",
+    dtype: Annotated[
+        str, typer.Option(help="fp32, fp16 (ONNX, TensorRT) or int8 (ONNX, OpenVINO).")
+    ] = "fp32",
     data: Annotated[
         str | None,
         typer.Option(

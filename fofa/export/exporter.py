@@ -17,6 +17,7 @@ from fofa.errors import UserError
 from fofa.export.onnx_file import (
     Accuracy,
     Logits,
+    check_logits,
     check_outputs,
     describe,
     network_model,
@@ -35,7 +36,7 @@ from fofa.supernet.network import PlainNetwork
 QUANTISATION_BATCH, QUANTISATION_SEED = 10, 1
 
 EXPORTED_TYPES: tuple[Precision, ...] = (*GRAPH_TYPES, "int8")
-Format = Literal["onnx", "torch", "tensorrt"]
+Format = Literal["onnx", "torch", "openvino", "tensorrt"]
 Statistics = Literal["kept", "recalibrated"]
 
 
@@ -87,6 +88,8 @@ class ExportRequest:
             )
         if self.format == "tensorrt" and self.dtype == "int8":
             raise UserError("TensorRT engines are exported in fp32 or fp16")
+        if self.format == "openvino" and self.dtype == "fp16":
+            raise UserError("OpenVINO files are exported in fp32 or int8")
         if self.format != "tensorrt" and self.compute_capability is not None:
             raise UserError("--compute-capability goes with TensorRT engines")
         if self.dtype == "int8" and self.data is None:
@@ -143,6 +146,8 @@ def export_network(request: ExportRequest) -> ExportResult:
     if request.format == "torch":
         return _write_program(request, network, statistics)
     model, difference = _typed_model(request, network)
+    if request.format == "openvino":
+        return _write_openvino(request, network, statistics, model)
     accuracy = _accuracy(request, session_logits(model), "onnxruntime")
     reference = None
     if accuracy is not None and request.dtype != "fp32":
@@ -209,6 +214,35 @@ def _write_program(
         max_difference=write_program(network, size, request.out, described),
         accuracy=accuracy,
         reference_top1=None,
+    )
+
+
+def _write_openvino(
+    request: ExportRequest,
+    network: PlainNetwork,
+    statistics: Statistics,
+    model: onnx.ModelProto,
+) -> ExportResult:
+    """OpenVINO's files of a model, judged by what OpenVINO makes of them."""
+    from fofa.export.openvino_file import convert, openvino_logits
+
+    described = describe(request.run, request.architecture, request.dtype)
+    logits = openvino_logits(convert(model, described))
+    quantised = request.dtype == "int8"
+    images = _check_images(request)
+    difference = None if quantised else check_logits(logits, network, images, request.dtype)
+    accuracy = _accuracy(request, logits, "openvino")
+    reference = None
+    if accuracy is not None and quantised:
+        reference = _accuracy(request, torch_logits(network), "pytorch")
+    described = describe(request.run, request.architecture, request.dtype, accuracy)
+    convert(model, described).write(request.out)
+    return ExportResult(
+        out=request.out,
+        statistics=statistics,
+        max_difference=difference,
+        accuracy=accuracy,
+        reference_top1=reference.top1 if reference else None,
     )
 
 

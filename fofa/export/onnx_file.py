@@ -182,9 +182,18 @@ def check_outputs(
     Raises:
         UserError: if it is beyond the tolerance of `dtype`.
     """
+    return check_logits(session_logits(model), network, images, dtype)
+
+
+def check_logits(logits: Logits, network: PlainNetwork, images: Tensor, dtype: Precision) -> float:
+    """The same for a network that any runtime runs.
+
+    Raises:
+        UserError: if the difference is beyond the tolerance of `dtype`.
+    """
     with torch.inference_mode():
         expected = network(images).numpy()
-    difference = float(np.abs(session_logits(model)(images) - expected).max())
+    difference = float(np.abs(logits(images) - expected).max())
     bound = TOLERANCES[dtype] * max(1.0, float(np.abs(expected).max()))
     if not difference <= bound:
         raise UserError(
