@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fofa.errors import UserError
 from fofa.latency import Lut
+from profilers import registry
 from profilers.hardware.devices import Device, find_device
 from profilers.measuring.rounds import Instruments
 from profilers.remote.bundle import make_bundle
@@ -39,7 +40,7 @@ def named_elsewhere(device: str | None, plugin: str | None, out: Path) -> Device
     Raises:
         UserError: if another runtime is asked for than the agent has, or the name is none.
     """
-    _check_runtime(plugin)
+    _check_runtime(device if plugin is None and device in registry.installed() else plugin)
     label = device_label(out.stem) if device is None or is_address(device) else device
     if not re.fullmatch(LABEL, label):
         raise UserError(f"--device {label!r}: expected a name of letters, digits, dots and dashes")

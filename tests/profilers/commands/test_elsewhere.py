@@ -137,6 +137,7 @@ def test_hostile_samples_are_one_line_and_exit_code_2(brought_back, tmp_path):
         (["--device", "local:", "--out", "t.json", "--option", "python=-c"], "an interpreter"),
         (["--device", "local:", "--out", "t.json", "--option", "python=/no/x", *TINY], "/no/x"),
         (["--device", "local:", "--out", "t.json", "--plugin", "cuda"], "runs onnxruntime only"),
+        (["--device", "openvino", "--bundle", "b.zip"], "runs onnxruntime only"),
         (["--device", "local:", "--out", "t.json", "--dtype", "int8"], "fp32 or fp16"),
         (["--bundle", "b.zip"], "give --device and --out"),
         (["--bundle", "b.zip", "--device", "a/b"], "expected a name of letters"),
