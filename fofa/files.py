@@ -209,16 +209,25 @@ def read_yaml(path: Path, what: str) -> dict[Any, Any]:
         raise UserError(f"{path}: cannot read: {error.strerror or error}") from None
     if len(data) > MAX_YAML_BYTES:
         raise UserError(f"{path}: too large to describe {what}")
+    content = parse_yaml(str(path), data)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a YAML mapping that describes {what}")
+    return content
+
+
+def parse_yaml(place: str, data: bytes) -> Any:
+    """The content of a YAML file of untrusted origin, given its bytes.
+
+    Raises:
+        UserError: one line with the place and the first fault.
+    """
     try:
-        content = yaml.safe_load(data)
+        return yaml.safe_load(data)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be read"
-        raise UserError(f"{path}: not YAML: {problem}{where}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a YAML mapping that describes {what}")
-    return content
+        raise UserError(f"{place}: not YAML: {problem}{where}") from None
 
 
 class FileModel(BaseModel):

@@ -22,9 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fofa.errors import UserError
+from fofa.files import parse_yaml
 from fofa.space import BlockSpec, NetworkConfig, SearchSpace, SpaceKind
 from fofa.space.family import MOBILENETV3
 from fofa.space.spaces import MAX_RESOLUTION, MIN_RESOLUTION
@@ -155,13 +154,7 @@ def parse_table(place: str, data: bytes) -> OfaTable:
     Raises:
         UserError: one line with the place and the first fault.
     """
-    try:
-        content = yaml.safe_load(data)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "cannot be read"
-        raise UserError(f"{place}: not YAML: {problem}{where}") from None
+    content = parse_yaml(place, data)
     if not isinstance(content, dict) or not content:
         raise UserError(f"{place}: expected a YAML mapping from layers to times, as OFA writes it")
     layers = {str(name): _layer_time(place, str(name), time) for name, time in content.items()}
