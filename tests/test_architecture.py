@@ -19,6 +19,7 @@ FLOORS = (
     {"fofa.latency", "fofa.outcomes", "fofa.presets", "fofa.supernet"},
     {"fofa.recipes", "fofa.runs", "fofa.runtime"},
     {"fofa.recalibration"},
+    {"fofa.int8"},
     {"fofa.train", "fofa.evaluate", "fofa.search", "fofa.predictor"},
     {"fofa.export"},
     {"fofa.pipeline", "fofa.verify"},

@@ -69,6 +69,23 @@ def export(
     quantisation_images: Annotated[
         int, typer.Option(min=1, help="Training images that set the ranges of int8 activations.")
     ] = 200,
+    calibration: Annotated[
+        str,
+        typer.Option(
+            help="Ranges of int8 activations: minmax, all that the images show; or percentile, "
+            "99.99 percent of it, or percentile:99.9."
+        ),
+    ] = "minmax",
+    granularity: Annotated[
+        str, typer.Option(help="An int8 weight's scale: for each output channel, or tensor.")
+    ] = "channel",
+    float_parts: Annotated[
+        str,
+        typer.Option(
+            help="Layers of an int8 network that stay in float: some of first, last, squeeze, "
+            "h_swish, joined by +; or none."
+        ),
+    ] = "none",
     test_images: Annotated[
         int | None,
         typer.Option(min=0, help="Test images to measure the file on; 0 for none. Default: all."),
@@ -99,8 +116,10 @@ def export(
     check_replaceable(out)
 
     from fofa.data import open_data
-    from fofa.export.exporter import EXPORTED_TYPES, ExportRequest, export_network
+    from fofa.export.exporter import ExportRequest, export_network
     from fofa.runs import Run
+    from fofa.runtime.graph import BUILT_TYPES
+    from fofa.runtime.int8 import parse_scheme
 
     opened = Run.open(run)
     named = parse_architecture(architecture, opened.record.supernet.family)
@@ -109,12 +128,13 @@ def export(
         architecture=named,
         out=out,
         format=chosen,
-        dtype=parse_precision(dtype, EXPORTED_TYPES),
+        dtype=parse_precision(dtype, BUILT_TYPES),
         fixed_batch=fixed_batch,
         data=None if no_data else open_data(data or opened.record.data_spec),
         calibration_images=calibration_images,
         batch_size=batch_size,
         quantisation_images=quantisation_images,
+        scheme=parse_scheme(calibration, granularity, float_parts),
         test_images=test_images,
         compute_capability=compute_capability,
     )
@@ -130,7 +150,10 @@ def export(
     lines.print(f"{named.name} as {chosen}, {request.dtype}: {out}")
     lines.print(f"BatchNorm statistics: {result.statistics}")
     if result.max_difference is not None:
-        lines.print(f"largest difference of a logit from PyTorch: {result.max_difference:.2g}")
+        simulated = ", simulated in int8" if request.dtype == "int8" else ""
+        lines.print(
+            f"largest difference of a logit from PyTorch{simulated}: {result.max_difference:.2g}"
+        )
     if result.accuracy is not None:
         beside = ""
         if result.reference_top1 is not None:

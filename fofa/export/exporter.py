@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from fofa.data import DataSource
 from fofa.data.normalising import normalised_as
 from fofa.errors import UserError
+from fofa.export.int8_model import Quantisation, int8_model
 from fofa.export.onnx_file import (
     Accuracy,
     Logits,
@@ -25,17 +26,18 @@ from fofa.export.onnx_file import (
     session_logits,
 )
 from fofa.files import write_bytes
+from fofa.int8.ranges import IMAGES_SEED
 from fofa.precision import Precision, parse_precision
 from fofa.recalibration import calibrate, load_calibrated
 from fofa.runs import Run
-from fofa.runtime.graph import GRAPH_TYPES, fix_batch
+from fofa.runtime.graph import BUILT_TYPES
+from fofa.runtime.int8 import Int8Scheme
 from fofa.runtime.tensorrt import DEFAULT_BATCH_SIZE, build_engine, load_tensorrt
 from fofa.space import Architecture
 from fofa.supernet.network import PlainNetwork
 
-QUANTISATION_BATCH, QUANTISATION_SEED = 10, 1
+QUANTISATION_BATCH = 10
 
-EXPORTED_TYPES: tuple[Precision, ...] = (*GRAPH_TYPES, "int8")
 Format = Literal["onnx", "torch", "openvino", "tensorrt"]
 Statistics = Literal["kept", "recalibrated"]
 
@@ -51,6 +53,7 @@ class ExportRequest:
             kept statistics are to do and no accuracy is to be measured.
         calibration_images, batch_size: for BatchNorm, as `fofa-eval` uses them.
         quantisation_images: for the ranges of int8 activations.
+        scheme: of int8.
         test_images: how many to measure accuracy on; None for all, 0 for no measurement.
         compute_capability: of the GPU that a TensorRT engine is for; None for the one that is here.
     """
@@ -65,11 +68,12 @@ class ExportRequest:
     calibration_images: int = 2000
     batch_size: int = 100
     quantisation_images: int = 200
+    scheme: Int8Scheme = field(default_factory=Int8Scheme)
     test_images: int | None = None
     compute_capability: str | None = None
 
     def __post_init__(self) -> None:
-        precision = parse_precision(self.dtype, EXPORTED_TYPES)
+        precision = parse_precision(self.dtype, BUILT_TYPES)
         object.__setattr__(self, "dtype", precision)  # an older word becomes today's
         config = self.run.record.supernet
         if config.kind == "compound" and not self.architecture.subnet.is_compound:
@@ -106,6 +110,18 @@ class ExportRequest:
             return DEFAULT_BATCH_SIZE
         return self.fixed_batch
 
+    @property
+    def quantisation(self) -> Quantisation:
+        """How an int8 network is made."""
+        return Quantisation(self.scheme, self.quantisation_images)
+
+    def describe(self, accuracy: Accuracy | None = None) -> dict[str, str]:
+        """What the file says of itself."""
+        described = describe(self.run, self.architecture, self.dtype, accuracy)
+        if self.dtype == "int8":
+            described["quantisation"] = self.quantisation.text
+        return described
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
@@ -113,7 +129,8 @@ class ExportResult:
 
     Attributes:
         statistics: `kept` where evaluation's own were used, else `recalibrated`.
-        max_difference: of a logit from the supernet's network; None for int8, which differs.
+        max_difference: of a logit from the supernet's network in PyTorch, in int8 from the same
+            network simulated in int8; None for OpenVINO's int8, whose arithmetic is its own.
         accuracy: of the file (of an engine's ONNX model); None where it was not measured.
         reference_top1: percent, of the fp32 network on the same images, for other types.
     """
@@ -152,7 +169,7 @@ def export_network(request: ExportRequest) -> ExportResult:
     reference = None
     if accuracy is not None and request.dtype != "fp32":
         reference = _accuracy(request, torch_logits(network), "pytorch")
-    described = describe(request.run, request.architecture, request.dtype, accuracy)
+    described = request.describe(accuracy)
     onnx.helper.set_model_props(model, described)
     model.graph.name = described["name"]
     data = model.SerializeToString()
@@ -206,7 +223,7 @@ def _write_program(
     from fofa.export.program import write_program
 
     accuracy = _accuracy(request, torch_logits(network), "pytorch")
-    described = describe(request.run, request.architecture, request.dtype, accuracy)
+    described = request.describe(accuracy)
     size = request.architecture.resolution
     return ExportResult(
         out=request.out,
@@ -226,7 +243,7 @@ def _write_openvino(
     """OpenVINO's files of a model, judged by what OpenVINO makes of them."""
     from fofa.export.openvino_file import convert, openvino_logits
 
-    described = describe(request.run, request.architecture, request.dtype)
+    described = request.describe()
     logits = openvino_logits(convert(model, described))
     quantised = request.dtype == "int8"
     images = _check_images(request)
@@ -235,7 +252,7 @@ def _write_openvino(
     reference = None
     if accuracy is not None and quantised:
         reference = _accuracy(request, torch_logits(network), "pytorch")
-    described = describe(request.run, request.architecture, request.dtype, accuracy)
+    described = request.describe(accuracy)
     convert(model, described).write(request.out)
     return ExportResult(
         out=request.out,
@@ -246,26 +263,25 @@ def _write_openvino(
     )
 
 
-def _typed_model(
-    request: ExportRequest, network: PlainNetwork
-) -> tuple[onnx.ModelProto, float | None]:
-    """The model in the type asked for, checked against PyTorch; int8 is judged by its accuracy."""
+def _typed_model(request: ExportRequest, network: PlainNetwork) -> tuple[onnx.ModelProto, float]:
+    """The model in the type asked for, checked against PyTorch."""
     size, dtype, batch_size = request.architecture.resolution, request.dtype, request.file_batch
+    images = _check_images(request)
     if dtype != "int8":
         model = network_model(network, size, {}, dtype=dtype, batch_size=batch_size)
-        return model, check_outputs(model, network, _check_images(request), dtype)
-    model = network_model(network, size, {})
-    check_outputs(model, network, _check_images(request), "fp32")
-    from fofa.export.quantise import quantise
-
+        return model, check_outputs(model, network, images, dtype)
+    check_outputs(network_model(network, size, {}), network, images, "fp32")
     assert request.data is not None  # such a request is refused when it is made
-    batches = request.data.calibration_batches(
-        size, request.quantisation_images, QUANTISATION_BATCH, QUANTISATION_SEED
+    return int8_model(
+        network,
+        size,
+        request.data.calibration_batches(
+            size, request.quantisation_images, QUANTISATION_BATCH, IMAGES_SEED
+        ),
+        request.quantisation,
+        check=images,
+        batch_size=batch_size,
     )
-    quantised = quantise(model, batches)
-    if batch_size is not None:
-        fix_batch(quantised, batch_size)
-    return quantised, None
 
 
 def _engine(model: bytes, request: ExportRequest) -> bytes:

@@ -27,6 +27,7 @@ from fofa.precision import Precision
 from fofa.runs import Run
 from fofa.runtime.folding import folded_weights
 from fofa.runtime.graph import INPUT_NAME, OUTPUT_NAME, build_model
+from fofa.runtime.int8 import Int8Scheme, PointRanges
 from fofa.space import MOBILENETV3, Architecture, macs, network_blocks, params
 from fofa.supernet.network import PlainNetwork
 
@@ -93,11 +94,14 @@ def network_model(
     *,
     dtype: Precision = "fp32",
     batch_size: int | None = None,
+    scheme: Int8Scheme | None = None,
+    ranges: PointRanges | None = None,
 ) -> onnx.ModelProto:
     """The graph that latency tables are measured with, holding the weights of `network`.
 
     Args:
         batch_size: None leaves it free.
+        scheme, ranges: of int8, as `build_model` takes them.
 
     Raises:
         UserError: if a weight does not fit into fp16.
@@ -108,6 +112,8 @@ def network_model(
         batch_size,
         dtype,
         weights=folded_weights(network),
+        scheme=scheme,
+        ranges=ranges,
         name=metadata.get("name", "network"),
     )
     onnx.helper.set_model_props(model, dict(metadata))
@@ -143,16 +149,22 @@ def noise_images(resolution: int, num: int = CHECK_IMAGES) -> Tensor:
     return torch.randn(num, 3, resolution, resolution, generator=generator)
 
 
-def session_logits(model: onnx.ModelProto | Path) -> Logits:
+def session_logits(model: onnx.ModelProto | Path, *, literally: bool = False) -> Logits:
     """onnxruntime on the CPU, with as many threads as torch, as a function on images.
 
     Images are given in the model's own type and, where its batch size is fixed, in batches of it.
+
+    Args:
+        literally: run the operators as they stand in the graph, none fused into others; an int8
+            network is then computed in floating point between its steps, on any CPU alike.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors only
+    if literally:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     [taken] = session.get_inputs()

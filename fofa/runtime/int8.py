@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -73,6 +73,12 @@ class Int8Scheme:
         """The parts that stay in float, as options and records have them."""
         return "+".join(self.float_parts) or "none"
 
+    @property
+    def text(self) -> str:
+        """The scheme as records have it."""
+        ranges = "minmax" if self.ranges == "minmax" else f"percentile {self.percentile:g}"
+        return f"ranges {ranges}; weights by {self.weights}; in float {self.parts_text}"
+
     def in_float(self, block: BlockSpec, layer: str) -> bool:
         """Whether a layer of a block is computed in floating point."""
         swish = block.activation == "h_swish" and layer in ("conv", "expand", "depthwise", "mix")
@@ -107,6 +113,29 @@ def parse_float_parts(text: str) -> tuple[FloatPart, ...]:
                 "by +"
             )
     return tuple(known[name] for name in names)
+
+
+def parse_scheme(calibration: str, granularity: str, float_parts: str) -> Int8Scheme:
+    """Of the words that options have: `minmax`, `percentile` or `percentile:99.9`; a scale for each
+    `channel` or `tensor`; `none` or `first+squeeze`.
+
+    Raises:
+        UserError: naming the option that is none of these.
+    """
+    kind, colon, share = calibration.partition(":")
+    if kind not in get_args(Ranges) or (colon and kind != "percentile"):
+        raise UserError(
+            f"--calibration {calibration!r}: expected minmax, percentile or percentile:99.9"
+        )
+    if granularity not in get_args(Scales):
+        raise UserError(f"--granularity {granularity!r}: expected channel or tensor")
+    chosen: dict[str, Any] = {"ranges": kind, "weights": granularity}
+    if colon:
+        try:
+            chosen["percentile"] = float(share)
+        except ValueError:
+            raise UserError(f"--calibration {calibration!r}: {share!r} is no percentage") from None
+    return Int8Scheme(**chosen, float_parts=parse_float_parts(float_parts))
 
 
 @dataclass(frozen=True, slots=True)

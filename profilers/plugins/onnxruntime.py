@@ -5,7 +5,8 @@ with the runtime's own session options but for the number of threads. It hands o
 time; `binding=on` binds inputs and outputs once, which saves up to 3% of a network of 1.3 ms and
 less of larger ones. `spinning=stop` lets worker threads sleep between runs, which only matters with
 more than one thread. The process is kept on as many cores as it has threads where the system allows
-it; `pin=off` leaves that to the scheduler.
+it; `pin=off` leaves that to the scheduler. An int8 graph is the exported one, with its pairs of
+QuantizeLinear and DequantizeLinear, of which the runtime makes 8-bit operators.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from onnx import numpy_helper
 
 from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
-from fofa.precision import short_precision
 from fofa.runtime.graph import (
-    GRAPH_TYPES,
+    BUILT_TYPES,
     INPUT_NAME,
     OUTPUT_NAME,
     build_model,
     fix_batch,
-    input_shape,
     output_shape,
     random_input,
+    random_values,
+    value_types,
 )
 from fofa.space import BlockSpec
 from profilers.hardware.cores import pinned
@@ -45,11 +46,12 @@ from profilers.plugin import (
     Runner,
     Session,
 )
+from profilers.plugins.cpu_options import PIN, CpuOptions
 
 PROVIDER = "CPUExecutionProvider"
 DETACHED_BYTES = 65_536
 """Weights from this size on are kept apart from the models, once for all that have the same."""
-CHOICES = {"pin": ("on", "off"), "binding": ("off", "on"), "spinning": ("on", "stop")}
+CHOICES = {"pin": PIN, "binding": ("off", "on"), "spinning": ("on", "stop")}
 """Options, their defaults first."""
 INSTALL_HINT = "pip install onnxruntime"
 INPUT_TYPES = {"tensor(float)": "fp32", "tensor(float16)": "fp16"}
@@ -67,36 +69,14 @@ class OnnxRuntimePlugin(MeasuringPlugin):
         return Availability(True)
 
     def open(self, options: PluginOptions) -> OnnxRuntimeSession:
-        dtype = short_precision(options.dtype or "fp32")
-        if dtype not in GRAPH_TYPES:
-            raise UserError(
-                f"onnxruntime: dtype {dtype!r}, expected one of {', '.join(GRAPH_TYPES)}"
-            )
-        batch_size = 1 if options.batch_size is None else options.batch_size
-        threads = 1 if options.threads is None else options.threads
-        if batch_size < 1 or threads < 1:
-            raise UserError(
-                f"onnxruntime: batch size {batch_size} and {threads} threads, expected 1 or more"
-            )
-        if options.source is not None:
-            raise UserError("onnxruntime measures; it takes no source")
-        if unknown := sorted(options.extra.keys() - CHOICES.keys()):
-            raise UserError(
-                f"onnxruntime: unknown options {', '.join(unknown)}; known: {', '.join(CHOICES)}"
-            )
-        chosen = {name: choices[0] for name, choices in CHOICES.items()} | options.extra
-        for name, choices in CHOICES.items():
-            if chosen[name] not in choices:
-                raise UserError(
-                    f"onnxruntime: {name} {chosen[name]!r}, expected {' or '.join(sorted(choices))}"
-                )
+        chosen = CpuOptions.of(self.name, options, dtypes=BUILT_TYPES, choices=CHOICES)
         return OnnxRuntimeSession(
-            batch_size,
-            dtype,
-            threads,
-            pin=chosen["pin"] == "on",
-            binding=chosen["binding"] == "on",
-            spinning=chosen["spinning"] == "on",
+            chosen.batch_size,
+            chosen.dtype,
+            chosen.threads,
+            pin=chosen.extra["pin"] == "on",
+            binding=chosen.extra["binding"] == "on",
+            spinning=chosen.extra["spinning"] == "on",
         )
 
 
@@ -158,8 +138,9 @@ class OnnxRuntimeSession(Session):
         model = build_model(blocks, self._batch_size, self._dtype)
         weights = self._detach_weights(model)
         session = self._open(model.SerializeToString(), weights)
-        values = random_input(input_shape(blocks, self._batch_size), self._dtype)
-        scores = np.empty(output_shape(blocks, self._batch_size), values.dtype)
+        values = random_values(blocks, self._batch_size, self._dtype)
+        _, given_back = value_types(blocks, self._dtype)
+        scores = np.empty(output_shape(blocks, self._batch_size), given_back)
         return self._runner(session, {INPUT_NAME: values}, {OUTPUT_NAME: scores}, weights)
 
     def load(self, network: Path) -> Runner:

@@ -22,7 +22,7 @@ import onnx
 
 from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
-from fofa.precision import Precision, parse_precision
+from fofa.precision import Precision
 from fofa.runtime.graph import build_model, fix_batch, random_input, random_values
 from fofa.space import BlockSpec
 from profilers.hardware.cores import pinned
@@ -33,10 +33,10 @@ from profilers.plugin import (
     Runner,
     Session,
 )
+from profilers.plugins.cpu_options import PIN, CpuOptions
 
 DEVICE = "CPU"
 DTYPES: tuple[Precision, ...] = ("fp32", "int8")
-OPTIONS = ("pin", "streams")
 INSTALL_HINT = "pip install 'fofa-nas[openvino]'"
 
 
@@ -52,27 +52,21 @@ class OpenVinoPlugin(MeasuringPlugin):
         return Availability(True)
 
     def open(self, options: PluginOptions) -> OpenVinoSession:
-        dtype = parse_precision(options.dtype or "fp32", DTYPES, option="openvino: dtype")
-        batch_size = 1 if options.batch_size is None else options.batch_size
-        threads = 1 if options.threads is None else options.threads
-        if batch_size < 1 or threads < 1:
-            raise UserError(
-                f"openvino: batch size {batch_size} and {threads} threads, expected 1 or more"
-            )
-        if options.source is not None:
-            raise UserError("openvino measures; it takes no source")
-        if unknown := sorted(options.extra.keys() - set(OPTIONS)):
-            raise UserError(
-                f"openvino: unknown options {', '.join(unknown)}; known: {', '.join(OPTIONS)}"
-            )
-        pin, streams = options.extra.get("pin", "on"), options.extra.get("streams", "1")
-        if pin not in ("on", "off"):
-            raise UserError(f"openvino: pin {pin!r}, expected off or on")
+        chosen = CpuOptions.of(
+            self.name, options, dtypes=DTYPES, choices={"pin": PIN}, free={"streams": "1"}
+        )
+        streams, threads = chosen.extra["streams"], chosen.threads
         if not (streams.isascii() and streams.isdecimal() and 1 <= int(streams[:9]) <= threads):
             raise UserError(
                 f"openvino: streams {streams!r}, expected 1 to the number of threads, {threads}"
             )
-        return OpenVinoSession(batch_size, dtype, threads, streams=int(streams), pin=pin == "on")
+        return OpenVinoSession(
+            chosen.batch_size,
+            chosen.dtype,
+            threads,
+            streams=int(streams),
+            pin=chosen.extra["pin"] == "on",
+        )
 
 
 class OpenVinoSession(Session):

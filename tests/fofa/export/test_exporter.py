@@ -9,9 +9,11 @@ import torch
 from rounding import is_clear, rounding_bound
 
 from fofa.errors import UserError
+from fofa.export import int8_model as int8_model_module
 from fofa.export.exporter import ExportRequest, export_network
 from fofa.export.onnx_file import noise_images, session_logits
 from fofa.recalibration import keep_statistics
+from fofa.runtime.int8 import ActivationRange, Int8Scheme
 from fofa.runtime.tensorrt import MODULES
 from fofa.space import macs, params, parse_architecture
 
@@ -76,9 +78,55 @@ def test_smaller_types_come_with_their_accuracy(request_, shapes, dtype) -> None
     result = export_network(replace(request_, dtype=dtype))
     assert result.accuracy.top1 == pytest.approx(top1_of(request_.out, shapes, 200))
     assert result.reference_top1 is not None
-    assert (result.max_difference is None) == (dtype == "int8")
+    assert result.max_difference is not None
     props = {p.key: p.value for p in onnx.load(request_.out).metadata_props}
     assert props["dtype"] == dtype
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        Int8Scheme(),
+        Int8Scheme(ranges="percentile", percentile=99, weights="tensor"),
+        Int8Scheme(float_parts=("first", "last", "squeeze")),
+    ],
+)
+def test_an_int8_file_is_as_its_scheme_says_and_says_so(request_, scheme) -> None:
+    export_network(replace(request_, dtype="int8", scheme=scheme, test_images=0))
+    model = onnx.load(request_.out)
+    kinds = {weight.name: weight for weight in model.graph.initializer if len(weight.dims) == 4}
+    floats = {name for name, weight in kinds.items() if weight.data_type == 1}
+    inner = {name for name in kinds if "squeeze" in name}
+    assert floats == ({"0.conv.weight", *inner} if scheme.float_parts else set())
+    scales = next(w for w in model.graph.initializer if w.name == "1.project.weight.scale")
+    assert (list(scales.dims) == []) == (scheme.weights == "tensor")
+    props = {p.key: p.value for p in model.metadata_props}
+    assert props["quantisation"] == f"{scheme.text}; ranges of 40 training images"
+
+
+def test_an_int8_file_of_wrong_ranges_is_not_written(request_, monkeypatch) -> None:
+    """The simulation and the graph get different ranges."""
+    right = int8_model_module.network_model
+
+    def wrong(*args, ranges, **options):
+        narrow = {name: ActivationRange(r.low / 3, r.high / 3) for name, r in ranges.items()}
+        return right(*args, ranges=narrow, **options)
+
+    monkeypatch.setattr(int8_model_module, "network_model", wrong)
+    with pytest.raises(UserError, match="the int8 network differs from its simulation"):
+        export_network(replace(request_, dtype="int8", test_images=0))
+    assert not request_.out.exists()
+
+
+def test_int8_without_training_images_is_an_error(request_, shapes, monkeypatch) -> None:
+    plain = type(shapes).calibration_batches
+
+    def none_for_ranges(self, resolution, num_images, batch_size, seed=0):
+        return iter(()) if seed else plain(self, resolution, num_images, batch_size, seed)
+
+    monkeypatch.setattr(type(shapes), "calibration_batches", none_for_ranges)
+    with pytest.raises(UserError, match="there are none"):
+        export_network(replace(request_, dtype="int8", test_images=0))
 
 
 def test_an_older_word_for_a_type_is_read_and_the_new_one_written(request_) -> None:

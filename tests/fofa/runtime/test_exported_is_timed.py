@@ -18,18 +18,27 @@ import torch
 from onnx import helper
 
 from fofa.errors import UserError
-from fofa.export.onnx_file import network_model, noise_images, session_logits, write_onnx
+from fofa.export.int8_model import Quantisation, int8_model
+from fofa.export.onnx_file import network_model, noise_images, session_logits
 from fofa.runtime import torch_graph
-from fofa.runtime.graph import build_model
+from fofa.runtime.graph import BUILT_TYPES, GRAPH_TYPES, build_model
+from fofa.runtime.int8 import Int8Scheme
 from fofa.runtime.tensorrt import TensorRt, build_engine
 from fofa.space import network_blocks
 from profilers.plugin import PluginOptions, Session
-from profilers.plugins import cuda, onnxruntime, tensorrt
+from profilers.plugins import cuda, onnxruntime, openvino, tensorrt
 from profilers.plugins.engine_cache import EngineCache
 from profilers.plugins.gpu_options import GpuOptions
 
 RESOLUTION = 32
 BATCH = 3
+TIMED = {
+    "onnxruntime": BUILT_TYPES,
+    "openvino": openvino.DTYPES,
+    "cuda": GRAPH_TYPES,
+    "tensorrt": GRAPH_TYPES,
+}
+"""The plugins that run networks, and in which number types."""
 SUBNETS = ("22222", "43234", "3x3+5x4-7x6+3x3+5x3-3x3+3x4-5x6+7x6+3x3+3x3-7x4+7x4")
 
 
@@ -77,8 +86,26 @@ class HandedOverError(BaseException):
     """The graph has been handed over."""
 
 
-@pytest.fixture(params=["onnxruntime", "cuda", "tensorrt"])
-def timed_graph(request, monkeypatch, tmp_path):
+def exported(network, dtype, batch_size, metadata=None):
+    """The model that is written."""
+    if dtype != "int8":
+        return network_model(
+            network, RESOLUTION, metadata or {}, dtype=dtype, batch_size=batch_size
+        )
+    images = noise_images(RESOLUTION, 8)
+    model, _ = int8_model(
+        network,
+        RESOLUTION,
+        [(images, torch.zeros(8))],
+        Quantisation(Int8Scheme(), 8),
+        check=images,
+        batch_size=batch_size,
+    )
+    return model
+
+
+@pytest.fixture
+def timed_graph(plugin, monkeypatch, tmp_path):
     """A function that gives the graph that a plugin hands to its runtime for blocks or a file."""
     seen: list[onnx.ModelProto] = []
 
@@ -89,16 +116,22 @@ def timed_graph(request, monkeypatch, tmp_path):
     options = {"batch_size": BATCH}
 
     def open_session(dtype: str) -> Session:
-        if request.param == "cuda":
+        if plugin == "cuda":
             monkeypatch.setattr(torch_graph, "load_module", hand_over)
             return cuda.CudaSession(Cpu(), GpuOptions(dtype=dtype, **options))
-        if request.param == "tensorrt":
+        if plugin == "tensorrt":
             return tensorrt.TensorRtSession(
                 tensorrt_that(hand_over),
                 Cpu(),
                 GpuOptions(dtype=dtype, **options),
                 EngineCache(tmp_path / "engines"),
             )
+        if plugin == "openvino":
+            pytest.importorskip("openvino")
+            monkeypatch.setattr(
+                openvino.OpenVinoSession, "_request", lambda _, model: hand_over(model)
+            )
+            return openvino.PLUGIN.open(PluginOptions(dtype=dtype, **options))
         monkeypatch.setattr(
             onnxruntime.OnnxRuntimeSession, "_open", lambda _, model, *__: hand_over(model)
         )
@@ -114,17 +147,18 @@ def timed_graph(request, monkeypatch, tmp_path):
     return graph
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    ("plugin", "dtype"), [(plugin, dtype) for plugin, types in TIMED.items() for dtype in types]
+)
 @pytest.mark.parametrize("name", SUBNETS)
 def test_the_exported_graph_is_the_timed_one(timed_graph, make_network, tmp_path, name, dtype):
     network = make_network(name)
     blocks = network_blocks(network.subnet, RESOLUTION, network.network_config)
     timed = description(timed_graph(dtype, blocks))
-    exported = network_model(network, RESOLUTION, {"a": "b"}, dtype=dtype, batch_size=BATCH)
-    assert description(exported) == timed
-    file = tmp_path / "free.onnx"
-    write_onnx(network, RESOLUTION, file, {}, dtype=dtype)
-    assert description(onnx.load(file)) != timed  # any batch size
+    assert description(exported(network, dtype, BATCH, {"a": "b"})) == timed
+    file, free = tmp_path / "free.onnx", exported(network, dtype, None)
+    onnx.save(free, file)
+    assert description(free) != timed  # any batch size
     assert description(timed_graph(dtype, file)) == timed
 
 

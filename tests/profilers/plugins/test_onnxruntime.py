@@ -1,11 +1,14 @@
 """The CPU plugin with the real runtime."""
 
+from collections import Counter
+
 import onnx
 import pytest
 
 from fofa.errors import UserError
-from fofa.runtime.graph import build_model
+from fofa.runtime.graph import BUILT_TYPES, build_model
 from fofa.space import NetworkConfig, Subnet, network_blocks
+from profilers.conformance import check_plugin
 from profilers.hardware.cores import affinity
 from profilers.plugin import PluginOptions
 from profilers.plugins.onnxruntime import PLUGIN
@@ -18,6 +21,34 @@ BLOCKS = network_blocks(Subnet.compound((2,) * 5), 32, SMALL)
 def session():
     with PLUGIN.open(PluginOptions()) as opened:
         yield opened
+
+
+@pytest.mark.parametrize("dtype", BUILT_TYPES)
+@pytest.mark.parametrize("binding", ["off", "on"])
+def test_it_keeps_to_the_protocol_in_each_type(dtype, binding):
+    options = PluginOptions(batch_size=2, dtype=dtype, extra={"binding": binding})
+    assert check_plugin(PLUGIN, options).available
+
+
+def test_weights_given_apart_are_made_into_8_bit_operators(session, tmp_path):
+    """What is timed in int8 has as few operators as a session that opens the whole file."""
+    import onnxruntime
+
+    whole, apart = build_model(BLOCKS, 1, "int8"), build_model(BLOCKS, 1, "int8")
+    weights = session._detach_weights(apart)
+    assert weights
+    kinds = []
+    for number, (model, given) in enumerate([(whole, {}), (apart, weights)]):
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / f"{number}.onnx")
+        options.add_external_initializers(list(given), list(given.values()))
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        optimised = onnx.load(tmp_path / f"{number}.onnx", load_external_data=False)
+        kinds.append(Counter(node.op_type for node in optimised.graph.node))
+    assert kinds[0] == kinds[1]
+    assert kinds[0]["QLinearConv"] > 20
 
 
 def save(path, batch_size=1, dtype="fp32"):
@@ -102,7 +133,7 @@ def test_options_reach_the_runtime(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (PluginOptions(dtype="int3"), "dtype 'int3', expected one of fp32, fp16"),
+        (PluginOptions(dtype="int3"), "dtype 'int3': expected one of fp32, fp16, int8"),
         (PluginOptions(batch_size=0), "batch size 0"),
         (PluginOptions(threads=0), "0 threads"),
         (PluginOptions(extra={"pin": "yes"}), "pin 'yes', expected off or on"),
