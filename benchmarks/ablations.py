@@ -124,7 +124,8 @@ def step_kind(phase: Phase) -> str:
     Not on `largest_share`: what it adds follows from a step of the largest alone (`step_seconds`).
     """
     fixed = " and ".join(map(str, phase.anchors)) or "none"
-    return f"{fixed} fixed, {phase.num_random} random, {phase.loss}"
+    coupled = ", coupled" if phase.coupled else ""
+    return f"{fixed} fixed, {phase.num_random} random, {phase.loss}{coupled}"
 
 
 def step_seconds(costs: Costs, phase: Phase, size: int) -> float:
@@ -205,6 +206,7 @@ class Setting:
     data: str
     train_fraction: float
     width_mult: float = 1.0
+    batch_size: int | None = None
 
     def setup(self, recipe: Recipe, seed: int) -> Setup:
         """Of a run at the recipe's own length."""
@@ -216,7 +218,7 @@ class Setting:
             crop=preset.crop,
             width_mult=self.width_mult,
             resolutions=preset.resolutions,
-            batch_size=preset.batch_size,
+            batch_size=self.batch_size or preset.batch_size,
             zero_init_residual=preset.zero_init_residual,
             seed=seed,
         )
@@ -302,6 +304,10 @@ def ablations(
     preset: Annotated[str, typer.Option(help="Image sizes, batch and start.")] = "cifar10-small",
     train_fraction: Annotated[float, typer.Option(help="Share of the training images.")] = 0.2,
     width_mult: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="In place of the preset's; with --runs and --out of its own."),
+    ] = None,
 ) -> None:
     """Run what has no line in the results yet; then print all of them as a table."""
     names = schedules.split(",")
@@ -311,7 +317,11 @@ def ablations(
     if not 0 < train_fraction < 1:
         raise UserError(f"train fraction {train_fraction:g}: some images must be left out")
     setting = Setting(
-        preset=preset, data=data, train_fraction=train_fraction, width_mult=width_mult
+        preset=preset,
+        data=data,
+        train_fraction=train_fraction,
+        width_mult=width_mult,
+        batch_size=batch_size,
     )
     try:
         wanted = [

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from fofa.recipes import COMPOUND, RECIPES, Phase, Recipe, fofa_n3
+from fofa.recipes import COMPOUND, RECIPES, Phase, Recipe, fofa_n3, naive
 
 TOTAL_EPOCHS = 185.0
 """Of every schedule here, as of fofa-n3's; the budget scales them."""
 WARMUP_EPOCHS = 1.0
+ANNEALED_WEIGHTS = (0.9, 0.6, 0.3, 0.0)
+HIGHER_RATE = 3.84
+"""Per 2048 images, so 0.06 for a batch of 32."""
 
 
 def labels_first(
@@ -100,6 +103,63 @@ def smallest_for_longer() -> Recipe:
     )
 
 
+def _changed(name: str, summary: str, *phases: Phase) -> Recipe:
+    """fofa-n3 with other phases after its warm-up."""
+    parent = fofa_n3()
+    return replace(parent, name=name, summary=summary, phases=(parent.phases[0], *phases))
+
+
+def dropout_on_the_largest() -> Recipe:
+    return _changed(
+        "fofa-n3-dropout-first",
+        "fofa-n3 with dropout on the largest subnet alone, as AlphaNet has it",
+        replace(fofa_n3().phases[1], dropout="first"),
+    )
+
+
+def coupled_draws() -> Recipe:
+    return _changed(
+        "fofa-n3-coupled",
+        "fofa-n3 whose second random subnet keeps some of the first's first stages",
+        replace(fofa_n3().phases[1], coupled=True),
+    )
+
+
+def half_labels() -> Recipe:
+    return _changed(
+        "fofa-n3-half-labels",
+        "fofa-n3 whose random subnets learn half from the labels, half from the largest",
+        replace(fofa_n3().phases[1], label_weight=0.5),
+    )
+
+
+def annealed_labels() -> Recipe:
+    distillation = fofa_n3().phases[1]
+    quarters = [
+        replace(
+            distillation,
+            name=f"distillation-{number}",
+            epochs=distillation.epochs / len(ANNEALED_WEIGHTS),
+            label_weight=weight,
+            continues_rate=number > 1,
+        )
+        for number, weight in enumerate(ANNEALED_WEIGHTS, 1)
+    ]
+    return _changed(
+        "fofa-n3-annealed-labels",
+        "fofa-n3 whose random subnets learn from the labels first, by quarters of the steps "
+        f"{', '.join(f'{weight:g}' for weight in ANNEALED_WEIGHTS)}, else from the largest",
+        *quarters,
+    )
+
+
+def naive_at_a_higher_rate() -> Recipe:
+    parent = naive()
+    phases = tuple(replace(phase, learning_rate=HIGHER_RATE) for phase in parent.phases)
+    summary = "naive at 1.5 times its learning rate per image, for batches of 32"
+    return replace(parent, name="naive-higher-rate", summary=summary, phases=phases)
+
+
 SCHEDULES: dict[str, Callable[[], Recipe]] = {
     "naive": RECIPES["naive"],
     "fofa-n3": RECIPES["fofa-n3"],
@@ -107,4 +167,9 @@ SCHEDULES: dict[str, Callable[[], Recipe]] = {
     "late-distillation": late_distillation,
     "smallest-first-then-distillation": smallest_first_then_distillation,
     "smallest-for-longer": smallest_for_longer,
+    "fofa-n3-dropout-first": dropout_on_the_largest,
+    "fofa-n3-coupled": coupled_draws,
+    "fofa-n3-half-labels": half_labels,
+    "fofa-n3-annealed-labels": annealed_labels,
+    "naive-higher-rate": naive_at_a_higher_rate,
 }

@@ -25,6 +25,9 @@ Loss = Literal["labels", "teacher", "in-place"]
 the full-sized network from the labels, every other from the full-sized one (equation 6).
 """
 
+Dropout = Literal["all", "first"]
+"""The subnets of a step that have dropout: all of them, or the first alone."""
+
 Anchor = Literal["largest", "smallest"] | Subnet
 
 WARMUP_STEPS = 30
@@ -73,6 +76,9 @@ class Phase:
         loss: what they learn from.
         label_weight: of the labels, 0 to 1, in what `in-place` subnets learn from; the full-sized
             network's answers have the rest. The paper's is 0.
+        coupled: each random subnet after a step's first keeps the first's stages up to a random
+            one, which are then computed once; each is still drawn uniformly.
+        dropout: the subnets of a step that have it; the paper's predecessors give it to all.
         becomes_teacher: the largest subnet, as trained when the phase ends, is the later phases'
             teacher.
         sort_channels: order the expanded channels by importance before the phase begins.
@@ -92,6 +98,8 @@ class Phase:
     largest_share: float = 0.0
     loss: Loss = "labels"
     label_weight: float = 0.0
+    coupled: bool = False
+    dropout: Dropout = "all"
     becomes_teacher: bool = False
     sort_channels: bool = False
     fresh_optimizer: bool = True
@@ -115,6 +123,8 @@ class Phase:
             raise ValueError(
                 f"phase {self.name}: largest_share needs random subnets, label_weight in-place"
             )
+        if self.coupled and self.num_random < 2:
+            raise ValueError(f"phase {self.name}: two random subnets or more are coupled")
         if self.continues_rate and self.warmup_epochs:
             raise ValueError(f"phase {self.name}: a rate that goes on has no warm-up")
 

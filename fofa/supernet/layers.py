@@ -145,8 +145,9 @@ class Head(nn.Module):
         out = self.pool(self.activation(self.expand_bn(self.expand(x))))
         return out if self.mix is None else self.activation(self.mix(out))
 
-    def classify(self, features: Tensor) -> Tensor:
-        return self.classifier(self.dropout(features.flatten(1)))
+    def classify(self, features: Tensor, *, dropout: bool = True) -> Tensor:
+        flat = features.flatten(1)
+        return self.classifier(self.dropout(flat) if dropout else flat)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classify(self.features(x))

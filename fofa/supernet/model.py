@@ -10,7 +10,7 @@ families have other numbers of stages and blocks, and no squeeze-excite or mix.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
 import torch
@@ -62,13 +62,19 @@ class Supernet(Blocks):
             else None
         )
 
-    def forward(self, images: Tensor, subnets: Sequence[Subnet]) -> list[Tensor]:
+    def forward(
+        self,
+        images: Tensor,
+        subnets: Sequence[Subnet],
+        *,
+        without_dropout: Collection[Subnet] = (),
+    ) -> list[Tensor]:
         """Logits [N, num_classes] of each subnet for [N, 3, R, R] images, in the given order.
 
         Walks the prefix tree of the subnets: what they share is computed once, and so are repeated
         subnets. Function and gradients are those of one subnet after the other; running statistics
         of batch normalisation move once per node. In training mode dropout draws one mask for each
-        distinct subnet, in the order given.
+        distinct subnet, in the order given, but for those `without_dropout`.
 
         Raises:
             UserError: if a subnet is not one that the shared weights offer.
@@ -83,7 +89,10 @@ class Supernet(Blocks):
             return self.run_step(node.step, x, weights=weights[node.number])
 
         features = dict(walk(tree.root, images, run))
-        logits = {s: self.head.classify(features[leaf]) for leaf, s in enumerate(tree.subnets)}
+        logits = {
+            subnet: self.head.classify(features[leaf], dropout=subnet not in without_dropout)
+            for leaf, subnet in enumerate(tree.subnets)
+        }
         return [logits[subnet] for subnet in subnets]
 
     def run_step(

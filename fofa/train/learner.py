@@ -89,6 +89,7 @@ class Learner:
             images,
             labels,
             label_weight=phase.label_weight,
+            dropout=phase.dropout,
             teacher=self.teacher if phase.loss == "teacher" else None,
             precision=self.precision,
         )

@@ -200,15 +200,24 @@ class TrainPlan:
         rng = random.Random(mix(self.seed, "subnets", step))
         subnets = [self.recipe.anchor(which, self.family) for which in phase.anchors]
         if phase.choices is not None:
-            subnets += [
+            drawn = [
                 self._random_subnet(phase, phase.choices, rng) for _ in range(phase.num_random)
             ]
+            if phase.coupled:
+                drawn[1:] = [_coupled(drawn[0], other, rng) for other in drawn[1:]]
+            subnets += drawn
         return tuple(subnets)
 
     def _random_subnet(self, phase: Phase, choices: Choices, rng: random.Random) -> Subnet:
         if phase.largest_share and rng.random() < phase.largest_share:
             return self.recipe.largest(self.family)
         return choices.draw(rng, self.family)
+
+
+def _coupled(first: Subnet, other: Subnet, rng: random.Random) -> Subnet:
+    """`other` with the first stages of `first`: one of them at least, and not all."""
+    shared = rng.randrange(1, len(first.stages))
+    return Subnet(first.stages[:shared] + other.stages[shared:], first.family)
 
 
 def _on_shared_curves(phases: Sequence[PhasePlan]) -> tuple[PhasePlan, ...]:

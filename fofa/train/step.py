@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fofa.recipes import Loss
+from fofa.recipes import Dropout, Loss
 from fofa.space import Subnet
 from fofa.supernet.model import Supernet
 from fofa.train.settings import Precision
@@ -32,6 +32,7 @@ def backward_shared(
     labels: Tensor,
     *,
     label_weight: float = 0.0,
+    dropout: Dropout = "all",
     teacher: nn.Module | None = None,
     precision: Precision = "fp32",
 ) -> Tensor:
@@ -42,7 +43,8 @@ def backward_shared(
     """
     with autocast(images.device, precision):
         teacher_logits = _teacher_logits(teacher, images)
-        logits = supernet(images, subnets)
+        spared = set(subnets[1:]) - {subnets[0]} if dropout == "first" else ()
+        logits = supernet(images, subnets, without_dropout=spared)
     losses = torch.stack(
         step_losses(loss, logits, labels, teacher_logits, label_weight=label_weight)
     )
@@ -58,6 +60,7 @@ def backward_one_at_a_time(
     labels: Tensor,
     *,
     label_weight: float = 0.0,
+    dropout: Dropout = "all",
     teacher: nn.Module | None = None,
     precision: Precision = "fp32",
 ) -> Tensor:
@@ -71,7 +74,8 @@ def backward_one_at_a_time(
     losses = []
     for position, subnet in enumerate(subnets):
         with autocast(images.device, precision):
-            (logits,) = supernet(images, (subnet,))
+            spared = (subnet,) if dropout == "first" and subnet != subnets[0] else ()
+            (logits,) = supernet(images, (subnet,), without_dropout=spared)
         largest_logits = logits.detach() if position == 0 else largest_logits
         own = subnet_loss(
             loss,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fofa.errors import UserError
-from fofa.recipes import COMPOUND, RECIPES, Phase, get_recipe, naive
+from fofa.recipes import COMPOUND, RECIPES, Phase, Recipe, get_recipe, naive
 from fofa.space import MOBILENETV3, Subnet
 from fofa.train.schedule import PhasePlan, TrainPlan
 
@@ -58,9 +59,9 @@ DRAWN = {
 }
 
 
-def plan(name: str, scale: float = 1.0, steps_per_epoch: int = 10) -> TrainPlan:
+def plan(recipe: str | Recipe, scale: float = 1.0, steps_per_epoch: int = 10) -> TrainPlan:
     return TrainPlan.of(
-        get_recipe(name),
+        get_recipe(recipe) if isinstance(recipe, str) else recipe,
         resolutions=(24, 32),
         seed=3,
         steps_per_epoch=steps_per_epoch,
@@ -205,6 +206,24 @@ def test_draws_differ_between_steps_and_seeds() -> None:
     assert len({made.draw(step) for step in steps}) > 15
 
 
+def test_coupled_subnets_share_their_first_stages_and_are_drawn_uniformly() -> None:
+    recipe = get_recipe("fofa-n3")
+    warmup, distillation = recipe.phases
+    coupled = replace(recipe, phases=(warmup, replace(distillation, coupled=True)))
+    made = plan(coupled)
+    phase = made.phases[1].phase
+    shared, last = Counter(), Counter()
+    for step in range(2000):
+        _, first, second = made.subnets_of(phase, step)
+        assert second.is_compound
+        assert first.stages[0] == second.stages[0]
+        pairs = zip(first.stages, second.stages, strict=True)
+        shared[sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))] += 1
+        last[second.depths[-1]] += 1
+    assert min(shared[number] for number in (1, 2, 3, 4)) > 200
+    assert all(600 < last[depth] < 733 for depth in (2, 3, 4))
+
+
 def test_an_unknown_recipe_lists_those_there_are() -> None:
     with pytest.raises(UserError, match="expected one of ofa, compofa, fofa-n3"):
         get_recipe("fofa")
@@ -219,6 +238,8 @@ def test_a_phase_that_makes_no_sense_is_refused() -> None:
         Phase(name="x", epochs=1, learning_rate=1, anchors=("largest",), largest_share=0.1)
     with pytest.raises(ValueError, match="label_weight in-place"):
         Phase(name="x", epochs=1, learning_rate=1, anchors=("largest",), label_weight=0.1)
+    with pytest.raises(ValueError, match="two random subnets or more"):
+        Phase(name="x", epochs=1, learning_rate=1, num_random=1, choices=COMPOUND, coupled=True)
     with pytest.raises(ValueError, match="has no warm-up"):
         Phase(
             name="x",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from fofa.distributed import find_place
-from fofa.recipes import RECIPES, get_recipe
+from fofa.recipes import RECIPES, Dropout, get_recipe
 from fofa.supernet.weights import fresh_supernet
 from fofa.train.learner import Learner
 from fofa.train.schedule import (
@@ -25,6 +28,8 @@ from fofa.train.step import (
     step_losses,
     subnet_loss,
 )
+
+Backward = Callable[..., torch.Tensor]
 
 
 def logits(seed: int) -> torch.Tensor:
@@ -115,6 +120,25 @@ def test_both_ways_have_the_same_losses_and_gradients(name: str) -> None:
     for key, gradient in shared_gradients.items():
         scale = gradient.abs().max().clamp(min=1)
         assert torch.allclose(gradient / scale, single_gradients[key] / scale, atol=1e-9), key
+
+
+@pytest.mark.parametrize("backward", [backward_shared, backward_one_at_a_time])
+def test_dropout_on_the_first_subnet_alone_leaves_the_others_without(backward: Backward) -> None:
+    """What they learn then follows from the labels and images only, whatever the masks are."""
+    recipe = get_recipe("naive")
+    config = recipe.supernet_config(width_mult=0.25, num_classes=4)
+    subnets = (recipe.largest(), recipe.smallest(), recipe.largest())
+    images = torch.randn(6, 3, 24, 24)
+    losses: dict[Dropout, list[torch.Tensor]] = {"all": [], "first": []}
+    for dropout, seed in itertools.product(losses, (1, 2)):
+        supernet = fresh_supernet(config, seed=1).train()
+        supernet.head.dropout.p = 0.5
+        torch.manual_seed(seed)
+        losses[dropout].append(
+            backward(supernet, subnets, "labels", images, LABELS, dropout=dropout)
+        )
+    changed = {name: (one != other).tolist() for name, (one, other) in losses.items()}
+    assert changed == {"all": [True, True, True], "first": [True, False, True]}
 
 
 def test_norms_and_biases_do_not_decay() -> None:
