@@ -164,6 +164,14 @@ def test_an_impossible_table_is_not_written_and_says_what_to_do(tmp_path):
     assert any("measuring on" in warning for warning in warnings)
 
 
+def test_a_table_that_says_less_than_nothing_of_a_network_is_refused_not_a_fault(tmp_path):
+    """Builds that differ by more than they take: blocks do not add up to networks at all."""
+    plugin = SimulatedPlugin(SimulatedDevice(build_luck=1.5))
+    with pytest.raises(ImpossibleTableError, match="not written, because it is off by"):
+        measure_lut(REQUEST, plugin, tmp_path / "t.json", plugin.instruments())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_measuring_on_helps_where_the_load_goes_away(tmp_path):
     warnings = []
 
