@@ -24,6 +24,7 @@ from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
 from fofa.precision import Precision
 from fofa.runtime.graph import build_model, fix_batch, random_input, random_values
+from fofa.runtime.openvino import INSTALL_HINT, load_openvino
 from fofa.space import BlockSpec
 from profilers.hardware.cores import pinned
 from profilers.plugin import (
@@ -37,7 +38,6 @@ from profilers.plugins.cpu_options import PIN, CpuOptions
 
 DEVICE = "CPU"
 DTYPES: tuple[Precision, ...] = ("fp32", "int8")
-INSTALL_HINT = "pip install 'fofa-nas[openvino]'"
 
 
 class OpenVinoPlugin(MeasuringPlugin):
@@ -79,10 +79,7 @@ class OpenVinoSession(Session):
     def __init__(
         self, batch_size: int, dtype: Precision, threads: int, *, streams: int, pin: bool
     ) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise UserError(f"openvino cannot be imported ({error}): {INSTALL_HINT}") from error
+        openvino = load_openvino()
         self._version = str(openvino.__version__).partition("-")[0]
         self._core = openvino.Core()
         try:
@@ -160,12 +157,10 @@ class OpenVinoRunner(Runner):
     """A request whose input is set once."""
 
     def __init__(self, request: Any, values: np.ndarray) -> None:
-        import openvino
-
         self._request: Any = request
         # The runtime reads the array itself; it must live as long as the request.
         self._values: np.ndarray | None = np.ascontiguousarray(values)
-        request.set_input_tensor(openvino.Tensor(self._values, shared_memory=True))
+        request.set_input_tensor(load_openvino().Tensor(self._values, shared_memory=True))
 
     def run(self) -> float:
         start = time.perf_counter_ns()
