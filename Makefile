@@ -11,7 +11,7 @@ OUT ?= out
 TABLES := --tables 2,3,4,5,other --figures 1,4 --devices
 
 .DEFAULT_GOAL := help
-.PHONY: help bench report test test-all test-isa lint format reproduce clean
+.PHONY: help bench report test test-all test-isa lint format docs reproduce clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -60,6 +60,14 @@ lint: $(READY)  ## ruff and mypy
 format: $(READY)  ## format and sort imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(READY)  ## the documentation as a site in build/site; a broken link fails
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	rm -rf build/pages build/site && mkdir -p build/pages/reports
+	cp -r README.md CONTRIBUTING.md LICENSE docs build/pages
+	cp -r reports/report.md reports/report.html reports/figures build/pages/reports
+	$(BIN)/zensical build --clean --strict
+	@echo "open build/site/index.html"
 
 reproduce: $(READY)  ## train and evaluate every recipe: make reproduce PRESET=cifar10
 	$(BIN)/fofa-reproduce --preset $(PRESET) --download
