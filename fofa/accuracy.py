@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
@@ -14,8 +15,10 @@ from fofa.space import (
     MOBILENETV3,
     Architecture,
     Family,
+    NetworkConfig,
     SearchSpace,
     check_resolutions,
+    macs,
     parse_architecture,
 )
 
@@ -84,8 +87,46 @@ class TrainingRecord(BaseModel):
     cudnn_benchmark: bool | None = None
 
 
+class Int8Check(BaseModel):
+    """A simulated int8 network beside the exact one: the exported graph in ONNX Runtime.
+
+    Top-1 of both on the same test images, and the share of these that both give the same class, in
+    percent.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    test_images: Annotated[int, Field(ge=1)]
+    simulated_top1: Fraction
+    exact_top1: Fraction
+    same_percent: Fraction
+
+
+class Int8Record(BaseModel):
+    """How accuracies in int8 were found, in the words of `fofa-eval`'s options, the training images
+    that showed the ranges of activations, and what the simulation was checked against."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    calibration: str
+    granularity: str
+    float_parts: str
+    range_images: Annotated[int, Field(ge=1)]
+    checks: list[Int8Check]
+
+    @property
+    def error_points(self) -> float | None:
+        """The largest difference of a checked network's top-1 from the exact one; None if none."""
+        errors = [abs(check.simulated_top1 - check.exact_top1) for check in self.checks]
+        return max(errors, default=None)
+
+
 class EvaluationRecord(BaseModel):
-    """What was measured: the split, its size, and the images that recalibrated BatchNorm."""
+    """What was measured: the split, its size, and the images that recalibrated BatchNorm.
+
+    `precision` is what was computed in; `int8` is there where that is int8.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -95,6 +136,7 @@ class EvaluationRecord(BaseModel):
     precision: str | None = None
     device: str | None = None
     seconds: NonNegative | None = None
+    int8: Int8Record | None = None
 
 
 class ProxyRecord(BaseModel):
@@ -173,6 +215,26 @@ class AccuracyTable(FileModel):
                     f"({space.kind}, resolutions {list(space.resolutions)})"
                 )
         return self
+
+    @cached_property
+    def network_config(self) -> NetworkConfig:
+        """Family, width and classes of the networks; the classes from their multiply-adds, which
+        grow by one feature each.
+
+        Raises:
+            UserError: if the multiply-adds are those of no such network.
+        """
+        row, space = self.architectures[0], self.space.space()
+        few = NetworkConfig(family=space.family, width_mult=space.width_mult, num_classes=2)
+        extra = row.macs - macs(row.architecture, few)
+        if extra < 0 or extra % few.feature_channels:
+            raise UserError(f"multiply-adds of {row.name} are not those of a network of its width")
+        return replace(few, num_classes=2 + extra // few.feature_channels)
+
+    @property
+    def dtype(self) -> str:
+        """The number type that accuracy was measured in; tables that do not say are of fp32."""
+        return self.evaluation.precision or "fp32"
 
     @cached_property
     def mean_top1(self) -> float:

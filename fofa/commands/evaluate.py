@@ -20,13 +20,25 @@ from fofa.commands.cli import (
     stdout_console,
 )
 from fofa.commands.help import ending
+from fofa.commands.int8_options import (
+    DEFAULT_CALIBRATION,
+    DEFAULT_FLOAT_PARTS,
+    DEFAULT_GRANULARITY,
+    DEFAULT_RANGE_IMAGES,
+    Calibration,
+    FloatParts,
+    Granularity,
+    RangeImages,
+)
 from fofa.errors import UserError
 from fofa.files import check_replaceable, locked
 from fofa.outcomes import outcomes_path
+from fofa.precision import Precision, parse_precision
 from fofa.space import Architecture, Family, parse_architecture
 
 app = make_app("Measure the accuracy of every subnet of a run, or of named architectures.")
 SHOWN = 5
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
 CALIBRATION_BATCH, GPU_BATCH = 100, 512
 """Recalibrated statistics depend on their batches, so those are the same on every device."""
 
@@ -75,9 +87,18 @@ def evaluate(
     calibration_images: Annotated[
         int, typer.Option(min=1, help="Training images that recalibrate BatchNorm.")
     ] = 2000,
-    bf16: Annotated[
-        bool, typer.Option("--bf16", help="Compute in bfloat16; the table says so.")
-    ] = False,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="fp32 (the default); bf16, computed in bfloat16; or int8, as networks exported in "
+            "int8, simulated for all subnets at once and checked on a few. The table says so."
+        ),
+    ] = None,
+    bf16: Annotated[bool, typer.Option("--bf16", help="The same as --dtype bf16.")] = False,
+    quantisation_images: RangeImages = DEFAULT_RANGE_IMAGES,
+    calibration: Calibration = DEFAULT_CALIBRATION,
+    granularity: Granularity = DEFAULT_GRANULARITY,
+    float_parts: FloatParts = DEFAULT_FLOAT_PARTS,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")] = "auto",
     threads: Annotated[
         int | None,
@@ -127,9 +148,14 @@ def evaluate(
     from fofa.evaluate.table import TableRequest, make_table
     from fofa.progress import Progress, duration
     from fofa.runs import Run
+    from fofa.runtime.int8 import Quantisation, parse_scheme
 
+    precision = parse_precision(dtype or ("bf16" if bf16 else "fp32"), PRECISIONS)
+    if bf16 and precision != "bf16":
+        raise UserError(f"--bf16 and --dtype {precision} exclude each other")
+    scheme = parse_scheme(calibration, granularity, float_parts)
     processes = find_place(device)
-    set_arithmetic(processes.device, reduced=bf16)
+    set_arithmetic(processes.device, reduced=precision == "bf16")
     num_threads = set_threads(threads, processes)
     opened = Run.open(run)
     data_spec = with_val_share(data, val_share) or opened.record.data_spec
@@ -151,8 +177,9 @@ def evaluate(
         test_batch_size=batch_size or (GPU_BATCH if processes.device.type == "cuda" else None),
         calibration_images=calibration_images,
         limit=limit,
-        bf16=bf16,
+        bf16=precision == "bf16",
         outcomes=outcomes,
+        int8=Quantisation(scheme, quantisation_images) if precision == "int8" else None,
     )
     if outcomes:
         check_replaceable(outcomes_path(out))
@@ -220,6 +247,13 @@ def _show(table: AccuracyTable, out: Path) -> None:
         f"{table.dataset} after recalibration with {record.calibration_images} training images "
         f"({record.precision}, {record.device}, {record.seconds:.0f} s): {out}"
     )
+    if record.int8 is not None:
+        for check in record.int8.checks:
+            console.print(
+                f"{check.name}: simulated {check.simulated_top1:.2f}%, its exported int8 file "
+                f"{check.exact_top1:.2f}% of {check.test_images} test images, the same class on "
+                f"{check.same_percent:.2f}%"
+            )
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from fofa.accuracy import ArchitectureAccuracy
+from fofa.accuracy import ArchitectureAccuracy, Int8Check
 from fofa.errors import UserError
 from fofa.evaluate.plan import Plan
 from fofa.evaluate.right import NAMES as RIGHT_ANSWERS
@@ -33,6 +33,7 @@ class PartialRecord(BaseModel):
         units: units of work that are finished, with what they measured in `finished`.
         phase, batches: pass over the current unit, and its batches that are done.
         calibrated, tested: images seen by the two passes over the current unit.
+        checks: of the finished units, where networks are evaluated in int8.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +47,7 @@ class PartialRecord(BaseModel):
     batches: Count = 0
     calibrated: Count = 0
     tested: Count = 0
+    checks: list[Int8Check] = []
 
 
 def partial_path(out: Path) -> Path:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from fofa.accuracy import ArchitectureAccuracy
+from fofa.accuracy import ArchitectureAccuracy, Int8Check
 from fofa.data import Batch, DataSource
 from fofa.distributed import Processes
 from fofa.errors import UserError
@@ -30,9 +30,11 @@ from fofa.evaluate.checkpoint import (
     write_partial,
 )
 from fofa.evaluate.forecast import seconds_of_pass
+from fofa.evaluate.int8 import check_exactly, checked_architectures, simulated_unit
 from fofa.evaluate.plan import Plan, Unit
 from fofa.evaluate.right import NAMES as RIGHT_ANSWERS
 from fofa.evaluate.right import RightAnswers
+from fofa.int8.tree import SimulatedTree
 from fofa.outcomes import Outcomes
 from fofa.progress import Progress
 from fofa.recalibration import Moments, Statistics, observe_batch
@@ -48,7 +50,8 @@ StatisticsHook = Callable[[Unit, Statistics], None]
 class Measured:
     """What an evaluation found. `calibrated` and `tested` are images of each architecture.
 
-    `outcomes`: image by image, where the plan asked for it.
+    `outcomes`: image by image, where the plan asked for it. `checks`: of int8, against exported
+    graphs.
     """
 
     architectures: list[ArchitectureAccuracy]
@@ -56,6 +59,7 @@ class Measured:
     calibrated: int
     tested: int
     outcomes: Outcomes | None = None
+    checks: tuple[Int8Check, ...] = ()
 
 
 @dataclass(slots=True)
@@ -68,6 +72,7 @@ class _UnitState:
     phase: Phase = "calibration"
     batches: int = 0
     tested: int = 0
+    checks: list[Int8Check] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,6 +129,7 @@ class Evaluation:
                 finished=[*record.finished, *measured],
                 calibrated=state.moments.images,
                 tested=state.tested,
+                checks=[*record.checks, *state.checks],
             )
             tensors = {}
             self._write(record, {})
@@ -134,6 +140,7 @@ class Evaluation:
             calibrated=record.calibrated,
             tested=record.tested,
             outcomes=right.outcomes(record.finished) if right else None,
+            checks=tuple(record.checks),
         )
 
     @property
@@ -195,6 +202,7 @@ class Evaluation:
         statistics = state.moments.statistics(dtype)
         if self.on_statistics is not None and self.processes.is_main:
             self.on_statistics(unit, statistics)
+        tree = self._simulated(unit, statistics, cost)
         tests = self.data.test_batches(unit.resolution, plan.tested_at_once, plan.limit)
         for images, labels in self._own(tests, state, record, unit, cost):
             right = None
@@ -203,14 +211,22 @@ class Evaluation:
                 self._right.see(start, labels)
                 rows = slice(state.row, state.row + len(unit.subnets))
                 right = self._right.right[rows, start : start + len(labels)]
-            count_batch(
-                supernet, statistics, images, labels, state.correct, bf16=plan.bf16, right=right
-            )
+            if tree is not None:
+                found = tree.logits(images)
+            else:
+                found = statistics.logits(supernet, images, bf16=plan.bf16)
+            count_logits(found, labels, state.correct, right)
             state.tested += len(images)
         correct = self.processes.total(state.correct).tolist()
         state.tested = int(self.processes.total(torch.tensor(state.tested)))
         if not state.tested:
             raise UserError(f"{self.data.name}: no test images")
+        if tree is not None and self.processes.is_main:
+            chosen = checked_architectures(plan, supernet.network_config)
+            for architecture in unit.architectures:
+                if architecture in chosen:
+                    check = check_exactly(tree, unit, architecture, self.data, plan)
+                    state.checks.append(check)
         return [
             ArchitectureAccuracy(
                 name=architecture.name,
@@ -221,6 +237,16 @@ class Evaluation:
             )
             for architecture, (top1, top5) in zip(unit.architectures, correct, strict=True)
         ]
+
+    def _simulated(self, unit: Unit, statistics: Statistics, cost: int) -> SimulatedTree | None:
+        """The unit's subnets in int8, where the plan asks for it."""
+        if self.plan.int8 is None:
+            return None
+        name = f"{unit.resolution} px, ranges"
+        self.progress.advance(0, name=name)
+        tree = simulated_unit(self.supernet, statistics, unit, self.data, self.plan)
+        self.progress.advance(cost * self._range_images, name=name)
+        return tree
 
     def _own(
         self,
@@ -292,8 +318,14 @@ class Evaluation:
 
     @property
     def _images_each(self) -> int:
-        """Images that a unit sees, in both passes together."""
-        return min(self.plan.calibration_images, self.data.num_train) + self._num_tests
+        """Images that a unit sees, in all passes together."""
+        seen = min(self.plan.calibration_images, self.data.num_train) + self._num_tests
+        return seen + self._range_images
+
+    @property
+    def _range_images(self) -> int:
+        """Images of a unit that show the ranges of int8."""
+        return min(self.plan.int8.num_images, self.data.num_train) if self.plan.int8 else 0
 
     def _tell_forecast(self, record: PartialRecord) -> None:
         """Try a unit of each size, and say how long what is left will take."""
@@ -311,6 +343,7 @@ class Evaluation:
                     self.processes.device,
                     batch_size=self.plan.batch_size,
                     bf16=self.plan.bf16,
+                    int8=self.plan.int8,
                 )
                 tried[unit.resolution] = each / own
             images = self._images_each - (_images_seen(record) if number == 0 else 0)
@@ -342,7 +375,18 @@ def count_batch(
     Args:
         right: bool [subnets, N], set to which answers are right at the first guess.
     """
-    for leaf, logits in statistics.logits(supernet, images, bf16=bf16):
+    count_logits(statistics.logits(supernet, images, bf16=bf16), labels, correct, right)
+
+
+@torch.inference_mode()
+def count_logits(
+    found: Iterable[tuple[int, Tensor]],
+    labels: Tensor,
+    correct: Tensor,
+    right: Tensor | None = None,
+) -> None:
+    """`count_batch` of the logits [N, classes] of each subnet, by its number."""
+    for leaf, logits in found:
         hits = answers(logits, labels)
         correct[leaf] += hits.sum(dim=1)
         if right is not None:

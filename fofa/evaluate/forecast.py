@@ -8,7 +8,9 @@ from collections.abc import Callable
 import torch
 
 from fofa.evaluate.plan import Unit
+from fofa.int8.tree import SimulatedTree
 from fofa.recalibration import Moments, observe_batch
+from fofa.runtime.int8 import Quantisation
 from fofa.supernet.model import Supernet
 from fofa.supernet.prefix_tree import prefix_tree
 
@@ -26,6 +28,7 @@ def seconds_of_pass(
     *,
     batch_size: int = 100,
     bf16: bool = False,
+    int8: Quantisation | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> float:
     """About what one image takes in one pass over `unit`, in seconds, without reading it.
@@ -48,7 +51,13 @@ def seconds_of_pass(
             began = clock()
         observe_batch(supernet, moments, images, bf16=bf16)
         statistics = moments.statistics(images.dtype)
-        for _, logits in statistics.logits(supernet, images, bf16=bf16):
+        found = statistics.logits(supernet, images, bf16=bf16)
+        if int8 is not None:
+            tree = SimulatedTree.calibrated(
+                supernet, statistics, unit.resolution, int8.scheme, [images], number
+            )
+            found = tree.logits(images)
+        for _, logits in found:
             logits.sum().item()  # which waits for a GPU
     each = (clock() - began) / (2 * number)
     return each * unit.macs(config) / tried

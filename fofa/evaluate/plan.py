@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fofa.errors import UserError
+from fofa.precision import Precision
+from fofa.runtime.int8 import Quantisation
 from fofa.space import Architecture, NetworkConfig, SearchSpace, Subnet
 from fofa.supernet.prefix_tree import prefix_tree
 
@@ -37,6 +39,7 @@ class Plan:
         limit: only so many of the test images; None for all.
         bf16: whether convolutions and linear layers run in bfloat16 (autocast).
         outcomes: whether to keep which image each architecture got right.
+        int8: where networks are quantised, how; convolutions then run in float32.
     """
 
     units: tuple[Unit, ...]
@@ -46,6 +49,14 @@ class Plan:
     limit: int | None = None
     bf16: bool = False
     outcomes: bool = False
+    int8: Quantisation | None = None
+
+    @property
+    def precision(self) -> Precision:
+        """What networks are evaluated in."""
+        if self.int8 is not None:
+            return "int8"
+        return "bf16" if self.bf16 else "fp32"
 
     @property
     def architectures(self) -> tuple[Architecture, ...]:
@@ -65,12 +76,14 @@ class Plan:
         kept: dict[str, str | int | None] = {"outcomes": "kept"} if self.outcomes else {}
         if self.tested_at_once != self.batch_size:
             kept["test batch size"] = self.tested_at_once
+        if self.int8 is not None:
+            kept["int8"] = self.int8.text
         return kept | {
             "architectures": hashlib.sha256(names.encode()).hexdigest(),
             "batch size": self.batch_size,
             "calibration images": self.calibration_images,
             "limit": self.limit,
-            "precision": "bf16" if self.bf16 else "fp32",
+            "precision": self.precision,
         }
 
 

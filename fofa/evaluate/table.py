@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from fofa.accuracy import AccuracyTable, EvaluationRecord, SpaceRecord
+from fofa.accuracy import AccuracyTable, EvaluationRecord, Int8Record, SpaceRecord
 from fofa.data import DataSource
 from fofa.data.normalising import normalised_as
 from fofa.distributed import Processes, device_name
@@ -92,12 +92,25 @@ def _table(request: TableRequest, measured: Measured, device: torch.device) -> A
             calibration_images=measured.calibrated,
             test_images=measured.tested,
             split="test",
-            precision="bf16" if plan.bf16 else "fp32",
+            precision=plan.precision,
             device=device_name(device),
             seconds=round(measured.seconds, 1),
+            int8=_int8_record(plan, measured),
         ),
         proxy=run.record.proxy,
         architectures=measured.architectures,
+    )
+
+
+def _int8_record(plan: Plan, measured: Measured) -> Int8Record | None:
+    if plan.int8 is None:
+        return None
+    return Int8Record(
+        calibration=plan.int8.scheme.ranges_text,
+        granularity=plan.int8.scheme.weights,
+        float_parts=plan.int8.scheme.parts_text,
+        range_images=plan.int8.num_images,
+        checks=list(measured.checks),
     )
 
 

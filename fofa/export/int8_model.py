@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -11,27 +10,15 @@ import torch
 from torch import Tensor
 
 from fofa.errors import UserError
-from fofa.export.onnx_file import network_model, session_logits
+from fofa.export.onnx_file import network_model
 from fofa.int8.network import find_ranges, simulate
-from fofa.runtime.int8 import Int8Scheme
+from fofa.runtime.int8 import Quantisation
+from fofa.runtime.session import session_logits
 from fofa.supernet.network import PlainNetwork
 
 SHARE_OF_ROUNDING = 0.25
 FLOAT_TOLERANCE = 1e-4
 """Of a logit, relative to the largest one, where rounding changes next to nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quantisation:
-    """How a network becomes an int8 one: the scheme, and how many images show the ranges."""
-
-    scheme: Int8Scheme
-    num_images: int
-
-    @property
-    def text(self) -> str:
-        """As files say it."""
-        return f"{self.scheme.text}; ranges of {self.num_images} training images"
 
 
 def int8_model(

@@ -17,8 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
 from fofa.accuracy import Positive
 from fofa.errors import UserError
 from fofa.export.classifier import Prediction, best_classes, prepare_image
-from fofa.export.onnx_file import CROP, Logits, session_logits
+from fofa.export.onnx_file import CROP
 from fofa.files import explain
+from fofa.runtime.session import Logits, session_logits
 from fofa.space import check_resolutions
 
 Number = Annotated[float, Field(allow_inf_nan=False)]

@@ -9,7 +9,7 @@ cropped to the `centre` first (resized to 256/224 of the size) or resized `whole
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,8 +26,9 @@ from fofa.files import write_bytes
 from fofa.precision import Precision
 from fofa.runs import Run
 from fofa.runtime.folding import folded_weights
-from fofa.runtime.graph import INPUT_NAME, OUTPUT_NAME, build_model
+from fofa.runtime.graph import build_model
 from fofa.runtime.int8 import Int8Scheme, PointRanges
+from fofa.runtime.session import Logits, session_logits
 from fofa.space import MOBILENETV3, Architecture, macs, network_blocks, params
 from fofa.supernet.network import PlainNetwork
 
@@ -37,10 +38,6 @@ beyond."""
 CHECK_IMAGES = 4
 CROP: Final = "centre"
 WHOLE: Final = "whole"
-INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-
-Logits = Callable[[Tensor], np.ndarray]
-"""Images [N, 3, R, R] to logits (N, classes), fp32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,43 +144,6 @@ def noise_images(resolution: int, num: int = CHECK_IMAGES) -> Tensor:
     """Standard normal images [num, 3, R, R], the same ones every time."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(num, 3, resolution, resolution, generator=generator)
-
-
-def session_logits(model: onnx.ModelProto | Path, *, literally: bool = False) -> Logits:
-    """onnxruntime on the CPU, with as many threads as torch, as a function on images.
-
-    Images are given in the model's own type and, where its batch size is fixed, in batches of it.
-
-    Args:
-        literally: run the operators as they stand in the graph, none fused into others; an int8
-            network is then computed in floating point between its steps, on any CPU alike.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors only
-    if literally:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    source = str(model) if isinstance(model, Path) else model.SerializeToString()
-    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    [taken] = session.get_inputs()
-    dtype, batch_size = INPUT_TYPES[taken.type], taken.shape[0]
-
-    def logits(images: np.ndarray) -> np.ndarray:
-        found: np.ndarray = session.run([OUTPUT_NAME], {INPUT_NAME: images})[0]
-        return found.astype(np.float32, copy=False)
-
-    def run(images: Tensor) -> np.ndarray:
-        values = images.numpy().astype(dtype, copy=False)
-        if not isinstance(batch_size, int):
-            return logits(values)
-        count = len(values)
-        filled = np.pad(values, [(0, -count % batch_size), (0, 0), (0, 0), (0, 0)])
-        batches = [filled[i : i + batch_size] for i in range(0, len(filled), batch_size)]
-        return np.concatenate([logits(batch) for batch in batches])[:count]
-
-    return run
 
 
 def check_outputs(

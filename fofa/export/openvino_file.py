@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from fofa.errors import UserError
-from fofa.export.onnx_file import Logits
 from fofa.files import check_replaceable, write_bytes
+from fofa.runtime.openvino import load_openvino
+from fofa.runtime.session import Logits
 
 INFO_KEY = "fofa"
-INSTALL_HINT = "pip install 'fofa-nas[openvino]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def convert(model: onnx.ModelProto, description: Mapping[str, str]) -> OpenVinoF
     Raises:
         UserError: if openvino is not installed or does not take the model.
     """
-    openvino = _openvino()
+    openvino = load_openvino()
     try:
         network = openvino.Core().read_model(model.SerializeToString())
     except RuntimeError as error:
@@ -71,7 +71,7 @@ def openvino_logits(files: OpenVinoFiles) -> Logits:
 
     Where the batch size is fixed, images are run in batches of it, the last one filled up.
     """
-    openvino = _openvino()
+    openvino = load_openvino()
     core = openvino.Core()
     with tempfile.TemporaryDirectory(prefix="fofa-openvino-") as folder:
         path = Path(folder) / "network.xml"
@@ -92,11 +92,3 @@ def openvino_logits(files: OpenVinoFiles) -> Logits:
         return np.concatenate(found)[: len(values)]
 
     return run
-
-
-def _openvino() -> Any:
-    try:
-        import openvino
-    except ImportError as error:
-        raise UserError(f"openvino cannot be imported ({error}): {INSTALL_HINT}") from None
-    return openvino

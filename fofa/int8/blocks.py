@@ -11,7 +11,7 @@ out a step beside the one that a runtime finds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +25,8 @@ from fofa.space import BlockSpec
 from fofa.space.family import Activation
 from fofa.supernet.elastic import Weights, global_mean, pointwise
 
+Layer = tuple[Tensor, Tensor | None]
+"""Weight, and bias if there is one."""
 NO_STEP = np.float32(1.0)
 """Of images, which no layer takes before they are rounded."""
 
@@ -36,7 +38,7 @@ class Mode(Protocol):
         """The value that goes on from a point of the block."""
         ...
 
-    def layer(self, name: str) -> tuple[Tensor, Tensor | None]:
+    def layer(self, name: str) -> Layer:
         """Weight and bias of a layer of the block, which takes what the last point gave."""
         ...
 
@@ -60,7 +62,7 @@ class Recording:
             self.recorder.see(self.prefix + name, x)
         return x
 
-    def layer(self, name: str) -> tuple[Tensor, Tensor | None]:
+    def layer(self, name: str) -> Layer:
         return self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
 
 
@@ -72,6 +74,7 @@ class Rounding:
         weights: fp32, not rounded yet.
         ranges: of the points, with their prefix.
         step: what one step of the last rounded value is worth; at first, of the block's input.
+        layers: weights and biases on their steps, as far as they have been used.
     """
 
     block: BlockSpec
@@ -80,6 +83,7 @@ class Rounding:
     ranges: Mapping[str, ActivationRange]
     prefix: str
     step: np.float32
+    layers: dict[str, Layer] = field(default_factory=dict)
 
     def point(self, name: str, x: Tensor) -> Tensor:
         if not self.scheme.rounds(self.block, name):
@@ -90,7 +94,12 @@ class Rounding:
             x, float(found.scale), found.zero_point, 0, LEVELS
         )
 
-    def layer(self, name: str) -> tuple[Tensor, Tensor | None]:
+    def layer(self, name: str) -> Layer:
+        if name not in self.layers:
+            self.layers[name] = self._rounded(name)
+        return self.layers[name]
+
+    def _rounded(self, name: str) -> Layer:
         weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
         if self.scheme.in_float(self.block, name):
             return weight, bias
@@ -144,9 +153,7 @@ def _run_head(block: BlockSpec, x: Tensor, mode: Mode) -> Tensor:
     return F.linear(out.flatten(1), *mode.layer("classifier"))
 
 
-def _convolved(
-    block: BlockSpec, x: Tensor, layer: tuple[Tensor, Tensor | None], groups: int = 1
-) -> Tensor:
+def _convolved(block: BlockSpec, x: Tensor, layer: Layer, groups: int = 1) -> Tensor:
     """The convolution that has the block's kernel, stride and padding."""
     before, after = block.pads
     padding = before

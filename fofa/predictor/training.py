@@ -15,7 +15,7 @@ from torch import nn
 from fofa.accuracy import AccuracyTable, ArchitectureAccuracy
 from fofa.errors import UserError
 from fofa.predictor.model import HeldOutRecord, Predictor, PredictorRecord, features
-from fofa.space import Architecture, NetworkConfig, SearchSpace, macs
+from fofa.space import Architecture, SearchSpace
 from fofa.space.encoding import encode
 
 LEAST_ARCHITECTURES = 20
@@ -100,7 +100,7 @@ def train_predictor(
         recipe=table.recipe,
         dataset=table.dataset,
         space=table.space.model_copy(update={"resolutions": list(resolutions)}),
-        num_classes=_num_classes(table),
+        num_classes=table.network_config.num_classes,
         proxy=table.proxy,
         trained_on=len(used),
         seed=config.seed,
@@ -129,6 +129,8 @@ def _rows(tables: Sequence[AccuracyTable]) -> list[ArchitectureAccuracy]:
     if not tables:
         raise UserError("a predictor is trained on one accuracy table or more")
     first = tables[0]
+    if any(table.dtype == "int8" for table in tables):
+        raise UserError("a predictor is of accuracies in floating point, and a table is of int8")
     for table in tables[1:]:
         for name in ("recipe", "dataset", "preset", "training", "proxy"):
             if getattr(table, name) != getattr(first, name):
@@ -190,14 +192,3 @@ def _layers(widths: tuple[int, ...], generator: torch.Generator) -> list[nn.Line
             layer.bias.zero_()
         layers.append(layer)
     return layers
-
-
-def _num_classes(table: AccuracyTable) -> int:
-    """Classes of the table's networks, from their multiply-adds, which grow by one feature each."""
-    row = table.architectures[0]
-    space = table.space
-    few = NetworkConfig(family=space.family, width_mult=space.width_mult, num_classes=2)
-    extra = row.macs - macs(row.architecture, few)
-    if extra < 0 or extra % few.feature_channels:
-        raise UserError(f"multiply-adds of {row.name} are not those of a network of its width")
-    return 2 + extra // few.feature_channels

@@ -76,8 +76,12 @@ class Int8Scheme:
     @property
     def text(self) -> str:
         """The scheme as records have it."""
-        ranges = "minmax" if self.ranges == "minmax" else f"percentile {self.percentile:g}"
-        return f"ranges {ranges}; weights by {self.weights}; in float {self.parts_text}"
+        return f"ranges {self.ranges_text}; weights by {self.weights}; in float {self.parts_text}"
+
+    @property
+    def ranges_text(self) -> str:
+        """How ranges are found, as options and records have it."""
+        return "minmax" if self.ranges == "minmax" else f"percentile:{self.percentile:g}"
 
     def in_float(self, block: BlockSpec, layer: str) -> bool:
         """Whether a layer of a block is computed in floating point."""
@@ -136,6 +140,19 @@ def parse_scheme(calibration: str, granularity: str, float_parts: str) -> Int8Sc
         except ValueError:
             raise UserError(f"--calibration {calibration!r}: {share!r} is no percentage") from None
     return Int8Scheme(**chosen, float_parts=parse_float_parts(float_parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Quantisation:
+    """How a network becomes an int8 one: the scheme, and how many images show the ranges."""
+
+    scheme: Int8Scheme
+    num_images: int
+
+    @property
+    def text(self) -> str:
+        """As files say it."""
+        return f"{self.scheme.text}; ranges of {self.num_images} training images"
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,39 @@ def test_named_architectures(run: Path, tmp_path: Path, call: Call) -> None:
     assert AccuracyTable.read(out).architectures == table.architectures
 
 
+def test_int8_is_said_in_the_table_with_its_checks(run: Path, tmp_path: Path, call: Call) -> None:
+    out, names = tmp_path / "int8.json", ("22222@24", "44444@24")
+    int8 = ("--dtype", "int8", "--quantisation-images", "20", "--calibration", "percentile:99.9")
+    code, output, _ = call("--out", out, run, "--architectures", *names, *FEW, *int8)
+    assert code == 0
+    table = AccuracyTable.read(out)
+    assert table.dtype == table.evaluation.precision == "int8"
+    record = table.evaluation.int8
+    assert record is not None
+    words = (record.calibration, record.granularity, record.float_parts)
+    assert words == ("percentile:99.9", "channel", "none")
+    assert record.range_images == 20
+    assert [check.name for check in record.checks] == list(names)
+    for check in record.checks:
+        assert check.test_images == 70
+        assert abs(check.simulated_top1 - check.exact_top1) <= record.error_points
+        assert f"{check.name}: simulated {check.simulated_top1:.2f}%" in output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dtype", "fp16"], "--dtype 'fp16': expected one of fp32, bf16, int8"),
+        (["--dtype", "int8", "--bf16"], "--bf16 and --dtype int8 exclude each other"),
+        (["--dtype", "int8", "--granularity", "row"], "--granularity 'row'"),
+    ],
+)
+def test_number_types_that_cannot_be(run: Path, tmp_path: Path, call: Call, words, message) -> None:
+    code, _, err = call("--out", tmp_path / "a.json", run, *words)
+    assert code == 2
+    assert message in err
+
+
 def test_two_processes_measure_the_same(run: Path, tmp_path: Path, call: Call) -> None:
     one, two = tmp_path / "one.json", tmp_path / "two.json"
     arguments = ("--architectures", "22222@24", "22224@24", *FEW)

@@ -11,9 +11,10 @@ from rounding import is_clear, rounding_bound
 from fofa.errors import UserError
 from fofa.export import int8_model as int8_model_module
 from fofa.export.exporter import ExportRequest, export_network
-from fofa.export.onnx_file import noise_images, session_logits
+from fofa.export.onnx_file import noise_images
 from fofa.recalibration import keep_statistics
 from fofa.runtime.int8 import ActivationRange, Int8Scheme
+from fofa.runtime.session import session_logits
 from fofa.runtime.tensorrt import MODULES
 from fofa.space import macs, params, parse_architecture
 

@@ -11,9 +11,9 @@ from fofa.export.onnx_file import (
     check_outputs,
     network_model,
     noise_images,
-    session_logits,
     write_onnx,
 )
+from fofa.runtime.session import session_logits
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])

@@ -5,11 +5,12 @@ import pytest
 import torch
 from families import custom_family
 
-from fofa.export.onnx_file import network_model, session_logits
+from fofa.export.onnx_file import network_model
 from fofa.int8.blocks import Recording, run_block
 from fofa.int8.network import find_ranges, folded_blocks, simulate
 from fofa.int8.ranges import RangeRecorder
 from fofa.runtime.int8 import Int8Scheme
+from fofa.runtime.session import session_logits
 from fofa.space import FAMILIES, SearchSpace
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.weights import fresh_supernet

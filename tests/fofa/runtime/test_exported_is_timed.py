@@ -18,11 +18,12 @@ import torch
 from onnx import helper
 
 from fofa.errors import UserError
-from fofa.export.int8_model import Quantisation, int8_model
-from fofa.export.onnx_file import network_model, noise_images, session_logits
+from fofa.export.int8_model import int8_model
+from fofa.export.onnx_file import network_model, noise_images
 from fofa.runtime import torch_graph
 from fofa.runtime.graph import BUILT_TYPES, GRAPH_TYPES, build_model
-from fofa.runtime.int8 import Int8Scheme
+from fofa.runtime.int8 import Int8Scheme, Quantisation
+from fofa.runtime.session import session_logits
 from fofa.runtime.tensorrt import TensorRt, build_engine
 from fofa.space import network_blocks
 from profilers.plugin import PluginOptions, Session

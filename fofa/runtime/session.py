@@ -1,0 +1,55 @@
+"""An ONNX graph run by ONNX Runtime on the CPU, as a function on images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor
+
+from fofa.runtime.graph import INPUT_NAME, OUTPUT_NAME
+
+INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+Logits = Callable[[Tensor], np.ndarray]
+"""Images [N, 3, R, R] to logits (N, classes), fp32."""
+
+
+def session_logits(model: onnx.ModelProto | Path, *, literally: bool = False) -> Logits:
+    """onnxruntime on the CPU, with as many threads as torch, as a function on images.
+
+    Images are given in the model's own type and, where its batch size is fixed, in batches of it.
+
+    Args:
+        literally: run the operators as they stand in the graph, none fused into others; an int8
+            network is then computed in floating point between its steps, on any CPU alike.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors only
+    if literally:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    [taken] = session.get_inputs()
+    dtype, batch_size = INPUT_TYPES[taken.type], taken.shape[0]
+
+    def logits(images: np.ndarray) -> np.ndarray:
+        found: np.ndarray = session.run([OUTPUT_NAME], {INPUT_NAME: images})[0]
+        return found.astype(np.float32, copy=False)
+
+    def run(images: Tensor) -> np.ndarray:
+        values = images.numpy().astype(dtype, copy=False)
+        if not isinstance(batch_size, int):
+            return logits(values)
+        count = len(values)
+        filled = np.pad(values, [(0, -count % batch_size), (0, 0), (0, 0), (0, 0)])
+        batches = [filled[i : i + batch_size] for i in range(0, len(filled), batch_size)]
+        return np.concatenate([logits(batch) for batch in batches])[:count]
+
+    return run
