@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import made_up_tables
 import pytest
@@ -27,6 +28,14 @@ def pytest_configure() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Say how a process of pytest-xdist ended that crashed: it says nothing itself when killed."""
+    if error:
+        code = node.gateway._io.popen.wait(timeout=60)
+        print(f"\n{node.gateway.id} ended with exit code {code}", file=sys.stderr)
 
 
 @pytest.fixture(scope="session")
