@@ -245,7 +245,7 @@ def train(
     check_place(folder, fitted.settings)
     folder.mkdir(parents=True, exist_ok=True)
     fitted.settings.write(folder / SETTINGS_NAME)
-    options = RunOptions(tensorboard=False, validate_share=0)
+    options = RunOptions(trackers=(), validate_share=0)
     trainer = Trainer(fitted, folder, processes=find_place("cpu"), options=options)
     record = trainer.run(should_stop)
     spent = 3600 * (record.training.core_hours or 0.0)

@@ -113,7 +113,7 @@ def accuracies(
             Setup.of(settings, data, processes, recipe),
             Path(folder),
             processes=processes,
-            options=RunOptions(tensorboard=False),
+            options=RunOptions(trackers=()),
         )
         trainer.run()
         supernet = trainer.learner.supernet

@@ -11,6 +11,7 @@ from fofa.commands.cli import make_app, run_app, stderr_console
 from fofa.commands.help import ending
 from fofa.errors import UserError
 from fofa.train.settings import RunOptions
+from fofa.train.tracking import check_trackers
 
 app = make_app(
     "Train the chosen network of a run a little more, alone, with the largest as its teacher."
@@ -58,6 +59,12 @@ def finetune(
         float, typer.Option(min=0, help="Save at least this often; 0 for every step.")
     ] = DEFAULTS.checkpoint_seconds,
     tensorboard: Annotated[bool, typer.Option(help="Write files for TensorBoard.")] = True,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Write for this, too: mlflow or wandb (offline, in --out); may be repeated."
+        ),
+    ] = None,
     validate_share: Annotated[
         float,
         typer.Option(min=0, max=1, help="Share of the time to show it held-out images; 0: never."),
@@ -96,7 +103,7 @@ def finetune(
     options = RunOptions(
         workers=workers,
         checkpoint_seconds=checkpoint_seconds,
-        tensorboard=tensorboard,
+        trackers=check_trackers([*(["tensorboard"] if tensorboard else []), *(tracker or [])]),
         validate_share=validate_share,
     )
     proxy = opened.record.proxy

@@ -54,7 +54,8 @@ OPTION_GROUPS = {
     ),
     "Output": (
         "--bundle --devices --dry-run --export --figures --force --json --junit --keep-statistics "
-        "--list --out --outcomes --plot --summary --tables --tensorboard --top --verbose"
+        "--list --out --outcomes --plot --public --summary --tables --tensorboard --top --tracker "
+        "--verbose"
     ),
     "Options": "--version --help",
 }

@@ -16,6 +16,7 @@ from fofa.commands.cli import (
 from fofa.commands.help import ending
 from fofa.families import find_family
 from fofa.train.settings import RunOptions
+from fofa.train.tracking import check_trackers
 
 app = make_app("Train a supernet. Running the same command again resumes a run that was stopped.")
 
@@ -141,6 +142,12 @@ def train(
         int | None, typer.Option(min=1, help="Save every so many steps, too.")
     ] = None,
     tensorboard: Annotated[bool, typer.Option(help="Write files for TensorBoard.")] = True,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Write for this, too: mlflow or wandb (offline, in --out); may be repeated."
+        ),
+    ] = None,
     validate_share: Annotated[
         float,
         typer.Option(
@@ -193,7 +200,7 @@ def train(
         compile_blocks=compile_blocks,
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
-        tensorboard=tensorboard,
+        trackers=check_trackers([*(["tensorboard"] if tensorboard else []), *(tracker or [])]),
         validate_share=validate_share,
     )
     console = stderr_console()

@@ -1,10 +1,11 @@
-"""What a run says of itself while it goes on: the progress line, `log.jsonl`, TensorBoard."""
+"""What a run says of itself while it goes on: the progress line, `log.jsonl`, trackers."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -16,9 +17,9 @@ from fofa.files import write_text
 from fofa.progress import Progress, duration
 from fofa.recipes import Phase
 from fofa.train.schedule import PhasePlan, TrainPlan
+from fofa.train.tracking import Tracker
 
 LOG_NAME = "log.jsonl"
-TENSORBOARD_NAME = "tensorboard"
 LOG_EVERY_STEPS = 10
 CHOSEN = "chosen"
 """The role of a subnet that is trained by its own name."""
@@ -29,37 +30,36 @@ class DivergedError(Exception):
 
 
 class RunLog:
-    """Appends records to `log.jsonl` and scalars to TensorBoard, from `step` on.
+    """Appends records to `log.jsonl` and numbers to trackers, from `step` on.
 
     Records of steps that were lost with a killed process are dropped, so that every step is in the
     log once.
     """
 
-    def __init__(self, folder: Path, step: int, *, tensorboard: bool = True) -> None:
+    def __init__(self, folder: Path, step: int, trackers: Sequence[Tracker] = ()) -> None:
         self._path = folder / LOG_NAME
         if self._path.is_file():
             self._drop_after(step)
         self._file = self._path.open("a", encoding="utf-8")
-        self._writer = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(folder / TENSORBOARD_NAME), purge_step=step)
+        self._trackers = trackers
 
     def close(self) -> None:
         """End the files."""
         self._file.close()
-        if self._writer is not None:
-            self._writer.close()
+        for tracker in self._trackers:
+            tracker.close()
 
     def write(self, step: int, record: dict[str, object]) -> None:
-        """Append a record; its numbers also go to TensorBoard."""
+        """Append a record; its numbers also go to the trackers."""
         self._file.write(json.dumps({"step": step, **record}) + "\n")
         self._file.flush()
-        if self._writer is not None:
-            for name, value in record.items():
-                if isinstance(value, int | float):
-                    self._writer.add_scalar(f"train/{name}", value, step)
+        numbers = {
+            f"train/{name}": float(value)
+            for name, value in record.items()
+            if isinstance(value, int | float)
+        }
+        for tracker in self._trackers:
+            tracker.write(step, numbers)
 
     def _drop_after(self, step: int) -> None:
         kept = []

@@ -116,7 +116,7 @@ class RunOptions:
         one_at_a_time: a forward and backward pass for each subnet, for small memories.
         compile_blocks: let torch compile the blocks, each kind when it is first met.
         checkpoint_seconds, checkpoint_steps: how often to save (and at the end of each phase).
-        tensorboard: whether to write TensorBoard's files.
+        trackers: what the course of training is written for (`fofa.train.tracking`).
         validate_share: of the time, to watch two subnets on held-out images; 0 for never.
     """
 
@@ -126,5 +126,5 @@ class RunOptions:
     compile_blocks: bool = False
     checkpoint_seconds: float = 120.0
     checkpoint_steps: int | None = None
-    tensorboard: bool = True
+    trackers: tuple[str, ...] = ("tensorboard",)
     validate_share: float = 0.05

@@ -30,6 +30,7 @@ from fofa.train.reporting import DivergedError, Reporter, RunLog
 from fofa.train.schedule import PhasePlan
 from fofa.train.settings import RunOptions
 from fofa.train.setup import Setup
+from fofa.train.tracking import open_trackers
 from fofa.train.validation import Validator
 
 Status = Literal["running", "finished"]
@@ -288,7 +289,10 @@ class Trainer:
         """Only the main process writes a log and has a console."""
         log = None
         if self.processes.is_main:
-            log = RunLog(self.folder, self._step, tensorboard=self.options.tensorboard)
+            trackers = open_trackers(
+                self.options.trackers, self.folder, self._step, self.setup.settings.model_dump()
+            )
+            log = RunLog(self.folder, self._step, trackers)
         return Reporter(
             self.folder,
             self._step,

@@ -91,7 +91,7 @@ def fitted(made: Setup, clock: Clock) -> Setup:
 
 def trainer(made: Setup, folder: Path, clock: Clock) -> Trainer:
     folder.mkdir(exist_ok=True)
-    options = RunOptions(tensorboard=False, checkpoint_steps=20, validate_share=0)
+    options = RunOptions(trackers=(), checkpoint_steps=20, validate_share=0)
     clocks = Clocks(wall=clock, cores=clock)
     return Trainer(made, folder, processes=find_place("cpu"), options=options, clocks=clocks)
 
