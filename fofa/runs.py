@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from fofa.accuracy import Positive, ProxyRecord, TrainingRecord
 from fofa.errors import UserError
 from fofa.files import FileModel
+from fofa.hub import local_folder
 from fofa.space import SearchSpace, check_resolutions
 from fofa.supernet.config import SupernetConfig
 
@@ -75,6 +76,7 @@ class RunRecord(FileModel):
         Raises:
             UserError: if it is no run folder.
         """
+        folder = local_folder(folder)
         if not folder.is_dir():
             raise UserError(f"{folder}: no such run folder")
         record = folder / RECORD_NAME
@@ -97,11 +99,12 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """Open `folder`.
+        """Open `folder`, or `hf:user/name` from the Hugging Face Hub (`fofa.hub`).
 
         Raises:
             UserError: if it is no run folder or has no weights yet.
         """
+        folder = local_folder(folder)
         run = cls(folder, RunRecord.of(folder))
         if not run.weights.is_file():
             raise UserError(f"{folder}: the run has no {WEIGHTS_NAME} yet; train it first")

@@ -13,7 +13,7 @@ PACKAGES = ("fofa", "profilers", "bench")
 FLOORS = (
     {"fofa.plain_text"},
     {"fofa.errors", "fofa.progress"},
-    {"fofa.distributed", "fofa.files", "fofa.precision", "fofa.seeds", "fofa.space"},
+    {"fofa.distributed", "fofa.files", "fofa.hub", "fofa.precision", "fofa.seeds", "fofa.space"},
     {"fofa.families"},
     {"fofa.accuracy", "fofa.data", "fofa.tensor_files", "fofa.validation"},
     {"fofa.latency", "fofa.outcomes", "fofa.presets", "fofa.supernet"},

@@ -37,6 +37,7 @@ OWN = {
         Program(
             "fofa predict", "fofa.commands.predict", "Classify images with an exported network."
         ),
+        Program("fofa push", "fofa.commands.push", "Put a run on the Hugging Face Hub."),
         Program(
             "fofa completion",
             "fofa.commands.completion",
