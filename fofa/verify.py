@@ -25,14 +25,17 @@ from rich.table import Table
 
 from fofa.accuracy import NonNegative, Positive
 from fofa.errors import UserError
+from fofa.export.int8_model import int8_model
 from fofa.export.onnx_file import noise_images, write_onnx
 from fofa.files import explain
-from fofa.latency import Lut, Stability
+from fofa.latency import Lut, ProtocolRecord, Stability
 from fofa.precision import Precision
 from fofa.recalibration import calibrate
 from fofa.runs import Run
+from fofa.runtime.int8 import Int8Scheme, Quantisation
 from fofa.search.report import Row
-from fofa.space import parse_architecture
+from fofa.space import Architecture, parse_architecture
+from fofa.supernet.network import PlainNetwork
 
 PROFILE = "fofa-profile"
 TIMEOUT_SECONDS = 600
@@ -81,9 +84,9 @@ def verify(row: Row, run: Run, lut: Lut) -> Verdict:
     """Build the network of `row` from `run`, time it here, and compare with `lut`.
 
     The network is exported as the table's were timed: at the resolution whose latency was looked
-    up, with the table's batch size, and in fp16 where the table is of that type. Noise images set
-    its BatchNorm statistics: they keep activations in an ordinary range, and beyond that values do
-    not change how long a network takes.
+    up, with the table's batch size, and in fp16 or int8 where the table is of that type. Noise
+    images set its BatchNorm statistics and ranges: they keep activations in an ordinary range, and
+    beyond that values do not change how long a network takes.
 
     Args:
         lut: the table that `row` was found with; its file may hold another one by now.
@@ -113,16 +116,7 @@ def verify(row: Row, run: Run, lut: Lut) -> Verdict:
     network = calibrate(run.load_supernet(), architecture, [batch])
     with tempfile.TemporaryDirectory(prefix="fofa-verify-") as folder:
         file = Path(folder) / "network.onnx"
-        metadata = {"architecture": architecture.name}
-        dtype: Precision = "fp16" if lut.protocol.dtype == "fp16" else "fp32"
-        write_onnx(
-            network,
-            architecture.resolution,
-            file,
-            metadata,
-            dtype=dtype,
-            batch_size=lut.protocol.batch_size,
-        )
+        _write(network, architecture, file, lut.protocol)
         table = Path(folder) / "table.json"
         lut.write(table)
         timing = _profile(file, table, architecture.name)
@@ -157,6 +151,28 @@ def verify(row: Row, run: Run, lut: Lut) -> Verdict:
         holds=None if row.limit_ms is None else measured <= row.limit_ms,
         warnings=tuple(warnings),
     )
+
+
+def _write(
+    network: PlainNetwork, architecture: Architecture, file: Path, protocol: ProtocolRecord
+) -> None:
+    """The network in the number type and with the batch size that a table was measured with."""
+    size, batch_size = architecture.resolution, protocol.batch_size
+    noise = noise_images(size, NOISE_IMAGES)
+    if protocol.dtype == "int8":
+        model, _ = int8_model(
+            network,
+            size,
+            [(noise, torch.zeros(NOISE_IMAGES))],
+            Quantisation(Int8Scheme(), NOISE_IMAGES),
+            check=noise,
+            batch_size=batch_size,
+        )
+        file.write_bytes(model.SerializeToString())
+        return
+    dtype: Precision = "fp16" if protocol.dtype == "fp16" else "fp32"
+    described = {"architecture": architecture.name}
+    write_onnx(network, size, file, described, dtype=dtype, batch_size=batch_size)
 
 
 def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:

@@ -83,7 +83,7 @@ def transfer_matrix(
     left_out = []
     for lut in luts:
         try:
-            paired.append([pair(lut.lut, source.table) for source in sources])
+            paired.append([pair(lut.lut, source.table, any_type=True) for source in sources])
         except UserError as error:
             left_out.append(f"Left out: {lut.path}: {error}")
         else:

@@ -23,11 +23,12 @@ from fofa.errors import UserError
 from fofa.files import check_replaceable
 from fofa.latency import Lut
 from fofa.outcomes import read_outcomes
-from fofa.predictor.model import Predictor, load_predictor
+from fofa.predictor.model import load_predictor
 from fofa.runs import Run
+from fofa.search.budgets import Budgets, parse_bytes
+from fofa.search.number_types import Source, problems_by_type, solve_types
 from fofa.search.problem import Problem, Target
 from fofa.search.report import Outcome, check_plot_path, plot_front, print_outcome
-from fofa.search.solve import solve
 from fofa.space import SpaceKind, parse_architecture
 from fofa.validation import margin_of
 
@@ -56,7 +57,11 @@ def search(
         typer.Option(help="Latency table; may be repeated: one network is found for each."),
     ] = None,
     accuracy: Annotated[
-        Path | None, typer.Option(help="Accuracy table, as fofa-eval writes it.")
+        list[Path] | None,
+        typer.Option(
+            help="Accuracy table, as fofa-eval writes it; a second one may be of int8, for latency "
+            "tables of int8."
+        ),
     ] = None,
     predictor: Annotated[
         Path | None,
@@ -68,6 +73,29 @@ def search(
     ] = None,
     max_macs: Annotated[
         float | None, typer.Option(help="Limit on multiply-adds of one image, such as 300e6.")
+    ] = None,
+    max_params: Annotated[
+        float | None, typer.Option(help="Limit on the network's parameters, such as 3e6.")
+    ] = None,
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Limit on the ONNX file, in bytes or with a unit: 4e6, 4MB, 4MiB. In the number "
+            "type of the latency table, else of the accuracy."
+        ),
+    ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Limit on the activations of one image that are held at once, such as 2MB."
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="Only latency tables of this number type, such as int8; or any: one network for "
+            "each device, the best in any of its tables' types."
+        ),
     ] = None,
     space: Annotated[
         str, typer.Option(help="With a predictor: compound (all are looked at) or elastic.")
@@ -116,37 +144,41 @@ def search(
     ),
 ) -> None:
     """Find the most accurate network within a budget."""
-    if not (max_latency or max_macs is not None or pareto or plot):
+    budgets = Budgets(
+        params=max_params,
+        size=None if max_size is None else parse_bytes(max_size, "--max-size"),
+        memory=None if max_memory is None else parse_bytes(max_memory, "--max-memory"),
+    )
+    limits = bool(max_latency or max_macs is not None or budgets.limited)
+    if not (limits or pareto or plot):
         raise UserError("give a limit (--max-latency, --max-macs), or --pareto for the whole front")
     if verify_ and (run is None or not max_latency):
         raise UserError("--verify needs --run and --max-latency")
     if export is not None:
-        _check_export(export, run, limits=bool(max_latency or max_macs is not None))
+        _check_export(export, run, limits=limits)
     if plot is not None:
         check_plot_path(plot)
     opened = Run.open(run) if run is not None else None
-    source = _source(accuracy, predictor)
-    outcomes = None
-    if accuracy is not None and isinstance(source, AccuracyTable):
-        outcomes = read_outcomes(accuracy, source)
-    problem = Problem(
-        accuracy=source,
+    sources = _sources(accuracy or [], predictor)
+    plain = Problem(
+        accuracy=sources[0].accuracy,
         targets=read_targets(lut or [], max_latency or []),
         max_macs=max_macs,
         space=_space(space),
         resolutions=parse_resolutions(resolutions),
         joint=joint,
         margin=margin_of(margin),
+        budgets=budgets,
         seed=seed,
-        outcomes=outcomes,
         within_error=within_error,
     )
-    outcome = solve(problem, pareto=pareto or plot is not None)
+    problems = problems_by_type(plain, sources, dtype)
+    outcome = solve_types(problems, dtype=dtype, pareto=pareto or plot is not None)
     if plot is not None:
         plot_front(outcome, plot)
     if export is not None and opened is not None:
-        _export(outcome, opened, source, export)
-    verdicts = _verify(outcome, opened, problem.targets) if verify_ and opened else []
+        _export(outcome, opened, sources, export)
+    verdicts = _verify(outcome, opened, plain.targets) if verify_ and opened else []
     if as_json:
         result = outcome.to_dict()
         if verify_:
@@ -183,12 +215,13 @@ def read_targets(luts: Sequence[Path], limits: Sequence[float]) -> tuple[Target,
     )
 
 
-def _source(accuracy: Path | None, predictor: Path | None) -> AccuracyTable | Predictor:
-    """Where accuracy comes from: exactly one of the two files."""
-    if accuracy is not None and predictor is None:
-        return AccuracyTable.read(accuracy)
-    if predictor is not None and accuracy is None:
-        return load_predictor(predictor)
+def _sources(tables: Sequence[Path], predictor: Path | None) -> list[Source]:
+    """Where accuracy comes from: tables, or a predictor."""
+    if tables and predictor is None:
+        read = [(path, AccuracyTable.read(path)) for path in tables]
+        return [Source(table, read_outcomes(path, table)) for path, table in read]
+    if predictor is not None and not tables:
+        return [Source(load_predictor(predictor))]
     raise UserError("give either an accuracy table or a predictor (--accuracy or --predictor)")
 
 
@@ -201,9 +234,10 @@ def _check_export(out: Path, run: Path | None, *, limits: bool) -> None:
     check_replaceable(out)
 
 
-def _export(outcome: Outcome, run: Run, source: AccuracyTable | Predictor, out: Path) -> None:
-    """Write the winner as `fofa-export` does, calibrated with as many images as the table was."""
-    names = list(dict.fromkeys(row.architecture for row in outcome.results))
+def _export(outcome: Outcome, run: Run, sources: Sequence[Source], out: Path) -> None:
+    """Write the winner as `fofa-export` does, calibrated as the table was; in int8 where it is."""
+    winners = {(row.architecture, row.dtype == "int8") for row in outcome.results}
+    names = [name for name, _ in winners]
     if len(names) > 1:
         raise UserError(
             f"--export writes one network, and {len(names)} were found, one for each table; search "
@@ -211,31 +245,40 @@ def _export(outcome: Outcome, run: Run, source: AccuracyTable | Predictor, out: 
         )
     from fofa.data import open_data
     from fofa.export.exporter import ExportRequest, export_network
+    from fofa.runtime.int8 import parse_scheme
 
+    [(name, int8)] = winners
     chosen: dict[str, Any] = {}
+    source = next(source.accuracy for source in sources if source.is_int8 == int8)
     if isinstance(source, AccuracyTable):
         chosen["calibration_images"] = source.evaluation.calibration_images
+        if (record := source.evaluation.int8) is not None:
+            chosen["dtype"] = "int8"
+            chosen["quantisation_images"] = record.range_images
+            chosen["scheme"] = parse_scheme(
+                record.calibration, record.granularity, record.float_parts
+            )
     console = stderr_console()
-    with console.status(f"exporting {names[0]}"):
+    with console.status(f"exporting {name}"):
         result = export_network(
             ExportRequest(
                 run=run,
-                architecture=parse_architecture(names[0], run.record.supernet.family),
+                architecture=parse_architecture(name, run.record.supernet.family),
                 out=out,
                 data=open_data(run.record.data_spec),
                 **chosen,
             )
         )
     measured = "" if result.accuracy is None else f", top-1 {result.accuracy.top1:.2f}% measured"
-    console.print(f"{out}: {names[0]}, checked{measured}", soft_wrap=True)
+    console.print(f"{out}: {name}, checked{measured}", soft_wrap=True)
 
 
 def _verify(outcome: Outcome, run: Run, targets: Sequence[Target]) -> list[Verdict]:
     from fofa.verify import verify
 
     with stderr_console().status("timing the winner on this device"):
-        pairs = zip(outcome.results, targets, strict=True)
-        return [verify(row, run, target.lut) for row, target in pairs]
+        luts = {target.name: target.lut for target in targets}
+        return [verify(row, run, luts[row.lut or ""]) for row in outcome.results]
 
 
 def _space(name: str) -> SpaceKind:

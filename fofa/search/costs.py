@@ -27,6 +27,8 @@ from fofa.space import (
 from fofa.space.blocks import Position
 from fofa.space.encoding import ABSENT, Population, encoding_of
 
+FIXED: tuple[Position, ...] = ("stem", "first", "head")
+"""Blocks that every network has."""
 ROUNDING = 1e-9
 """Relative difference that a sum of blocks may have from rounding alone; not held against a cost
 that stands exactly at its limit."""
@@ -54,6 +56,10 @@ class CostTable:
         The population's resolutions must be this table's, in the same order; a timed stand-in's
         differ by a factor, so only their number is compared.
         """
+        return self.parts(population).sum(axis=1) + self.fixed[population.resolution_index]
+
+    def parts(self, population: Population) -> np.ndarray:
+        """Cost of the block in each slot of each architecture, float64 (N, slots)."""
         if len(population.resolutions) != len(self.resolutions):
             raise ValueError(f"resolutions {population.resolutions} and {self.resolutions}")
         if population.family != self.family:
@@ -61,8 +67,8 @@ class CostTable:
         _, num_slots, num_codes = self.blocks.shape
         flat = self.blocks.reshape(len(self.resolutions), -1)
         columns = population.codes + np.arange(0, num_slots * num_codes, num_codes)
-        chosen = flat[population.resolution_index[:, None], columns]
-        return chosen.sum(axis=1) + self.fixed[population.resolution_index]
+        chosen: np.ndarray = flat[population.resolution_index[:, None], columns]
+        return chosen
 
     def cheapest(self) -> Population:
         """The architecture of least cost at each resolution (R rows)."""
@@ -101,7 +107,7 @@ def latency_costs(
     """
     chosen = tuple(lut.space.resolutions if resolutions is None else resolutions)
     space = replace(lut.search_space, kind=kind or lut.space.kind)
-    table = _additive(space, chosen, lut.block_ms)
+    table = additive_costs(space, chosen, lut.block_ms)
     scale, offset = np.ones(len(chosen)), np.zeros(len(chosen))
     for index, resolution in enumerate(chosen):
         if correction := lut.calibration.get(str(resolution)):
@@ -130,7 +136,7 @@ def latency_costs(
 def deviation_costs(lut: Lut, resolutions: Sequence[int], *, kind: SpaceKind) -> CostTable:
     """The standard deviations (ms) of the latencies' errors; 0 where the table has none."""
     space = replace(lut.search_space, kind=kind)
-    return _additive(space, tuple(resolutions), lut.block_deviation_ms)
+    return additive_costs(space, tuple(resolutions), lut.block_deviation_ms)
 
 
 def macs_costs(
@@ -148,7 +154,7 @@ def macs_costs(
         for resolution in space.resolutions
         for block in space.unique_blocks(resolution, config)
     }
-    return _additive(space, tuple(resolutions), lambda resolution, key: macs[resolution, key])
+    return additive_costs(space, tuple(resolutions), lambda resolution, key: macs[resolution, key])
 
 
 def affordable(cost: np.ndarray, limit: float) -> np.ndarray:
@@ -169,10 +175,16 @@ def ranks(cost: np.ndarray) -> np.ndarray:
     return places
 
 
-def unattainable(limit: float, unit: str, name: str, cost: float, label: str = "") -> str:
-    """The message for a limit below the cheapest architecture."""
+class NothingWithinError(UserError):
+    """No architecture keeps the limits."""
+
+
+def unattainable(
+    limit: float, unit: str, name: str, cost: float, label: str = ""
+) -> NothingWithinError:
+    """The error for a limit below the cheapest architecture."""
     cheapest = "fastest" if unit == "ms" else "smallest"
-    return (
+    return NothingWithinError(
         f"no architecture is within {amount(limit, unit, label)}: "
         f"the {cheapest}, {name}, takes {amount(cost, unit)}"
     )
@@ -180,16 +192,16 @@ def unattainable(limit: float, unit: str, name: str, cost: float, label: str = "
 
 def amount(value: float, unit: str, label: str = "") -> str:
     """A cost as messages show it: with its unit and, where `label` is given, what it is on."""
-    number = f"{value:,.0f}" if unit == "MACs" else f"{value:.6g}"
+    number = f"{value:.6g}" if unit == "ms" else f"{value:,.0f}"
     return f"{number} {unit}{f' on {label}' if label else ''}"
 
 
-def _additive(
+def additive_costs(
     space: SearchSpace, resolutions: tuple[int, ...], cost: Callable[[int, BlockKey], float]
 ) -> CostTable:
     """The arrays of a cost that is known block by block."""
     encoding = encoding_of(space.family)
-    fixed = np.array([sum(cost(r, BlockKey(position)) for position in _FIXED) for r in resolutions])
+    fixed = np.array([sum(cost(r, BlockKey(position)) for position in FIXED) for r in resolutions])
     blocks = np.full((len(resolutions), encoding.num_slots, encoding.num_codes), np.nan)
     blocks[:, :, ABSENT] = 0.0
     for key in space.stage_keys():
@@ -200,6 +212,3 @@ def _additive(
         for index, resolution in enumerate(resolutions):
             blocks[index, slots, code] = cost(resolution, key)
     return CostTable(resolutions, fixed, blocks, space.family)
-
-
-_FIXED: tuple[Position, ...] = ("stem", "first", "head")

@@ -22,6 +22,7 @@ import numpy as np
 
 from fofa.errors import UserError
 from fofa.predictor.model import Predictor
+from fofa.search.budgets import UNITS, Kind
 from fofa.search.costs import latency_costs, macs_costs
 from fofa.search.exact import pareto_front
 from fofa.search.local_search import Found, race
@@ -94,7 +95,16 @@ def search_elastic(
         predicted.append(latency_costs(target.lut, at, kind="elastic"))
         latencies.append(Constraint(bounds, limit, "ms", target.lut.device.requested))
     macs = macs_costs(network_config(predictor), resolutions)
-    constraints = [*latencies, Constraint(macs, problem.max_macs or np.inf, "MACs")]
+    deployed = problem.deployed(targets)
+    budgets: dict[Kind, Constraint] = {
+        kind: Constraint(deployed.costs(kind, resolutions, space="elastic"), limit, UNITS[kind])
+        for kind, limit in problem.budgets.limited.items()
+    }
+    constraints = [
+        *latencies,
+        Constraint(macs, problem.max_macs or np.inf, "MACs"),
+        *budgets.values(),
+    ]
     limited = [constraint for constraint in constraints if np.isfinite(constraint.limit)]
     considered = 0
 
@@ -109,6 +119,7 @@ def search_elastic(
             macs=round(float(macs.of(found.best)[0])),
             timed_as=tuple(replace(found.best, resolutions=at).architecture(0) for at in timed),
             latencies_ms=tuple(float(costs.of(found.best)[0]) for costs in predicted),
+            amounts={kind: float(c.costs.of(found.best)[0]) for kind, c in budgets.items()},
         )
 
     best = search(limited) if limited else None

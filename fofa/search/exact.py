@@ -8,7 +8,7 @@ Names are made for ties only: naming all architectures takes far longer than sea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.predictor.model import Predictor
 from fofa.search.alike import find_alike
-from fofa.search.costs import affordable, amount, ranks, unattainable
+from fofa.search.budgets import UNITS, Kind
+from fofa.search.costs import NothingWithinError, affordable, amount, ranks, unattainable
 from fofa.search.pairing import Candidates, measured, pair, pair_predictor, predict_compound
 from fofa.search.problem import Answer, Choice, Problem, Target
-from fofa.space import Architecture
+from fofa.space import Architecture, SpaceKind
+from fofa.space.encoding import encode
 
 
 def search_all(problem: Problem, targets: tuple[Target, ...], *, pareto: bool) -> Answer:
@@ -33,7 +35,10 @@ def search_all(problem: Problem, targets: tuple[Target, ...], *, pareto: bool) -
     """
     timings = _timings(problem, targets)
     first = timings[0]
+    amounts = _amounts(problem, targets, first)
     limits = _limits(problem, targets, timings)
+    for kind, limit in problem.budgets.limited.items():
+        limits.append((amounts[kind], limit, UNITS[kind], ""))
     for cost, limit, unit, label in limits:
         # Raises for a limit that nothing keeps, whatever the other limits are.
         best_within(first.top1, cost, first.architectures, limit, unit=unit, label=label)
@@ -45,7 +50,7 @@ def search_all(problem: Problem, targets: tuple[Target, ...], *, pareto: bool) -
     inside = np.flatnonzero(within)
     if not inside.size:
         together = " and ".join(amount(limit, unit, label) for _, limit, unit, label in limits)
-        raise UserError(f"no architecture is within {together} together")
+        raise NothingWithinError(f"no architecture is within {together} together")
     names = [first.architectures[int(row)] for row in inside]
     best, alike = None, None
     notes = [note for candidates in timings for note in candidates.notes]
@@ -62,16 +67,18 @@ def search_all(problem: Problem, targets: tuple[Target, ...], *, pareto: bool) -
             near = [first.architectures[int(each)] for each in alike.rows]
             row = int(alike.rows[best_within(-share[alike.rows], share[alike.rows], near, np.inf)])
             notes.append("Shown is the cheapest of them.")
-        best = _choice(targets, timings, row)
+        best = _choice(targets, timings, amounts, row)
     front: tuple[Choice, ...] = ()
     if pareto:
-        if len(targets) > 1:
-            costs = np.column_stack([candidates.latency_ms for candidates in timings])
+        columns = [candidates.latency_ms for candidates in timings]
+        if not targets:
+            columns = [first.macs.astype(np.float64)]
+        if len(columns) + len(amounts) > 1:
+            costs = np.column_stack([*columns, *amounts.values()])
             rows = joint_front(first.top1[inside], costs[inside])
         else:
-            cost = first.latency_ms if targets else first.macs.astype(np.float64)
-            rows = pareto_front(first.top1[inside], cost[inside], names)
-        front = tuple(_choice(targets, timings, int(row)) for row in inside[rows])
+            rows = pareto_front(first.top1[inside], columns[0][inside], names)
+        front = tuple(_choice(targets, timings, amounts, int(row)) for row in inside[rows])
     return Answer(
         best=best,
         front=front,
@@ -103,9 +110,8 @@ def best_within(
     within = np.flatnonzero(affordable(cost, limit))
     if not within.size:
         cheapest = _first_by_name(np.flatnonzero(cost == cost.min()), architectures)
-        raise UserError(
-            unattainable(limit, unit, architectures[cheapest].name, float(cost[cheapest]), label)
-        )
+        name = architectures[cheapest].name
+        raise unattainable(limit, unit, name, float(cost[cheapest]), label)
     best = within[accuracy[within] == accuracy[within].max()]
     return _first_by_name(best[cost[best] == cost[best].min()], architectures)
 
@@ -199,7 +205,26 @@ def _limits(
     return limits
 
 
-def _choice(targets: tuple[Target, ...], timings: list[Candidates], row: int) -> Choice:
+def _amounts(
+    problem: Problem, targets: tuple[Target, ...], rows: Candidates
+) -> dict[Kind, np.ndarray]:
+    """What the budgets limit, of each architecture."""
+    if not (limited := problem.budgets.limited):
+        return {}
+    deployed = problem.deployed(targets)
+    resolutions = tuple(sorted({a.resolution for a in rows.architectures}))
+    population = encode(rows.architectures, resolutions, deployed.config.family)
+    compound = all(a.subnet.is_compound for a in rows.architectures)
+    space: SpaceKind = "compound" if compound else "elastic"
+    return {kind: deployed.amounts(kind, population, space=space) for kind in limited}
+
+
+def _choice(
+    targets: tuple[Target, ...],
+    timings: list[Candidates],
+    amounts: Mapping[Kind, np.ndarray],
+    row: int,
+) -> Choice:
     """One row of the candidates, with its latency on every target."""
     first, timed = timings[0], timings if targets else []
     return Choice(
@@ -208,6 +233,7 @@ def _choice(targets: tuple[Target, ...], timings: list[Candidates], row: int) ->
         macs=int(first.macs[row]),
         timed_as=tuple(candidates.timed_as[row] for candidates in timed),
         latencies_ms=tuple(float(candidates.latency_ms[row]) for candidates in timed),
+        amounts={kind: float(values[row]) for kind, values in amounts.items()},
     )
 
 

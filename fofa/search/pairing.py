@@ -1,9 +1,10 @@
 """Pairing latency with accuracy: architectures with both numbers.
 
 This is the one place that decides what may be paired. Tables of another family, space, width or
-set of resolutions are refused, naming both sides. Two exceptions, each announced in `notes`, which
-every output repeats: a published table (the Note10's is of width 1.2 and starts at 160 px), and an
-accuracy that declares itself a stand-in for larger images (`ProxyRecord`).
+set of resolutions are refused, and int8 with floating point, naming both sides. Two exceptions,
+each announced in `notes`, which every output repeats: a published table (the Note10's is of width
+1.2 and starts at 160 px), and an accuracy that declares itself a stand-in for larger images
+(`ProxyRecord`).
 """
 
 from __future__ import annotations
@@ -83,18 +84,28 @@ class Pairing:
 
 
 def pair(
-    lut: Lut, accuracy: AccuracyTable, *, resolutions: Sequence[int] | None = None
+    lut: Lut,
+    accuracy: AccuracyTable,
+    *,
+    resolutions: Sequence[int] | None = None,
+    any_type: bool = False,
 ) -> Candidates:
     """Every architecture of `accuracy` that `lut` can time, with both numbers.
 
     Args:
         resolutions: keep only architectures measured at these (as the accuracy table names them).
+        any_type: pair int8 with floating point, too, and note it: where devices are compared, and
+            not networks chosen.
 
     Raises:
         UserError: if the two tables may not be paired, naming both sides.
     """
     sides = _sides(lut, f"accuracy table of {accuracy.recipe}")
     notes = _check_network(lut, accuracy.space, sides)
+    if (fault := _types_fault(lut, accuracy.dtype)) is not None:
+        if not any_type:
+            raise UserError(f"{sides} do not fit: {fault}; fofa-eval --dtype makes tables of each")
+        notes.append(f"On {lut.device.requested}: {fault}.")
     # Of an elastic supernet, a compound table can time the compound architectures only.
     elastic = lut.space.kind == "compound" and accuracy.space.kind == "elastic"
     if elastic and not all(row.architecture.subnet.is_compound for row in accuracy.architectures):
@@ -150,6 +161,8 @@ def pair_predictor(
         return Pairing(tuple(chosen), 1, ())
     sides = _sides(lut, f"predictor of {record.recipe}")
     notes = _check_network(lut, record.space, sides)
+    if (fault := _types_fault(lut, "fp32")) is not None:
+        raise UserError(f"{sides} do not fit: {fault}")
     timed, scale = set(lut.space.resolutions), 1
     if record.proxy is not None and not timed & set(known):
         scale = record.proxy.resolution_scale
@@ -232,6 +245,17 @@ def _timed(
         macs=rows.macs,
         notes=pairing.notes,
     )
+
+
+def _types_fault(lut: Lut, accuracy: str) -> str | None:
+    """Why a latency and an accuracy are not of the same networks; None where they are.
+
+    All floating point goes together: accuracy hardly depends on it, as exported files show.
+    """
+    timed = lut.protocol.dtype
+    if (timed == "int8") == (accuracy == "int8"):
+        return None
+    return f"latency in {timed or 'floating point'}, accuracy in {accuracy}"
 
 
 def _sides(lut: Lut, accuracy: str) -> str:

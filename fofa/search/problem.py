@@ -8,8 +8,8 @@ the limits on additive costs; `exact` and `evolution` search within them and han
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,7 +18,14 @@ from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.outcomes import Outcomes
 from fofa.predictor.model import Predictor
-from fofa.search.costs import CostTable, affordable, amount, unattainable
+from fofa.search.budgets import Budgets, Deployed, Kind
+from fofa.search.costs import (
+    CostTable,
+    NothingWithinError,
+    affordable,
+    amount,
+    unattainable,
+)
 from fofa.space import Architecture, SpaceKind
 from fofa.space.encoding import ABSENT, Population
 from fofa.validation import MARGIN_LEVELS, Margin
@@ -55,6 +62,7 @@ class Problem:
         resolutions: restrict the search to these, as the accuracy names them.
         margin: how sure a limit is to be kept by a single network (`fofa.validation.Margin`);
             with `none` it is the predicted latency that keeps it.
+        budgets: further limits, of the networks as they are deployed.
         seed: of the evolutionary search.
         outcomes: image by image, where they are kept beside the accuracy table.
         within_error: take the cheapest architecture that is within one standard error of the most
@@ -71,6 +79,7 @@ class Problem:
     resolutions: tuple[int, ...] | None = None
     joint: bool = False
     margin: Margin = "none"
+    budgets: Budgets = field(default_factory=Budgets)
     seed: int = 0
     outcomes: Outcomes | None = None
     within_error: bool = False
@@ -94,7 +103,13 @@ class Problem:
             for target in self.targets:
                 target.lut.bound(self.level)
 
+    def deployed(self, targets: Sequence[Target]) -> Deployed:
+        """What the networks of a group of targets are deployed as."""
+        return Deployed.of(self.accuracy, targets[0].lut.protocol.dtype if targets else None)
+
     def _check_elastic(self) -> None:
+        if self.budgets.memory is not None and isinstance(self.accuracy, Predictor):
+            raise UserError("--max-memory needs the compound space: a peak does not add up")
         if isinstance(self.accuracy, Predictor):
             if self.accuracy.record.space.kind != "elastic":
                 raise UserError("the predictor is of the compound space, not of the elastic one")
@@ -103,6 +118,11 @@ class Problem:
                 "the accuracy table is of the compound space; the elastic space needs a predictor, "
                 "or a table of elastic architectures"
             )
+
+    @property
+    def dtype(self) -> str:
+        """The number type that accuracy is of."""
+        return self.accuracy.dtype if isinstance(self.accuracy, AccuracyTable) else "fp32"
 
     @property
     def level(self) -> float | None:
@@ -148,6 +168,7 @@ class Choice:
         timed_as: for each target, the architecture whose latency was looked up; another resolution
             than the network's where the accuracy is a declared stand-in.
         latencies_ms: for each target, of a batch.
+        amounts: of what a budget limits.
     """
 
     architecture: Architecture
@@ -155,6 +176,7 @@ class Choice:
     macs: int
     timed_as: tuple[Architecture, ...]
     latencies_ms: tuple[float, ...]
+    amounts: Mapping[Kind, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,19 +223,17 @@ def cheapest_within(constraints: Sequence[Constraint], resolutions: Sequence[int
         if not affordable(costs, constraint.limit).any():
             best = int(np.argmin(costs))
             name = replace(cheapest, resolutions=tuple(resolutions))
-            raise UserError(
-                unattainable(
-                    constraint.limit,
-                    constraint.unit,
-                    name.architecture(best).name,
-                    float(costs[best]),
-                    constraint.label,
-                )
+            raise unattainable(
+                constraint.limit,
+                constraint.unit,
+                name.architecture(best).name,
+                float(costs[best]),
+                constraint.label,
             )
     found = _cheapest_together(constraints, tuple(resolutions))
     if not len(found):
         limits = " and ".join(str(constraint) for constraint in constraints)
-        raise UserError(f"no architecture was found within {limits} together")
+        raise NothingWithinError(f"no architecture was found within {limits} together")
     return found
 
 

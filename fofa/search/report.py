@@ -12,6 +12,8 @@ two is one network on one device; a joint search has a row for each device:
     device, lut         the table's device and file; null where there is none
     method              of the latency: measured, published or estimated
     batch_size          images that the latency is for
+    dtype               number type of the network: of the latency table, or, where there is none,
+                        of the accuracy
     latency_ms          predicted by the table
     error_percent       the table's own validated error; null if it was not validated
     limit_ms            as given; null for none
@@ -21,13 +23,19 @@ two is one network on one device; a joint search has a row for each device:
                         that keep the limit
     top1, top1_source   percent; measured or predicted
     macs, max_macs      of one image
+    params, size_bytes, memory_bytes
+                        parameters, bytes of the ONNX file (computed, within 1%; without its own
+                        description) and the peak of one image's activations in bytes, as
+                        `fofa.runtime.footprint` counts it; null where they are not limited
+    max_params, max_size, max_memory
+                        their limits
 
 With `--verify` there is also `verification`: the fields of `fofa.verify.Verdict` for each result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -55,6 +63,7 @@ class Row:
     lut: str | None = None
     method: Method | None = None
     batch_size: int | None = None
+    dtype: str | None = None
     latency_ms: float | None = None
     error_percent: float | None = None
     low_ms: float | None = None
@@ -65,6 +74,20 @@ class Row:
     top1_source: Literal["measured", "predicted"]
     macs: int
     max_macs: float | None
+    params: int | None = None
+    size_bytes: int | None = None
+    memory_bytes: int | None = None
+    max_params: float | None = None
+    max_size: float | None = None
+    max_memory: float | None = None
+
+
+AMOUNTS: tuple[tuple[str, Callable[[Row], int | None]], ...] = (
+    ("parameters", lambda row: row.params),
+    ("file, bytes", lambda row: row.size_bytes),
+    ("memory, bytes", lambda row: row.memory_bytes),
+)
+"""Further columns of a table, where there is something in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,14 +190,22 @@ def _table(title: str, rows: Sequence[Row], *, limits: bool = True) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("architecture", overflow="fold")
     table.add_column("device")
+    types = len({row.dtype for row in rows}) > 1 or any(row.dtype == "int8" for row in rows)
+    if types:
+        table.add_column("in")
     for name in ("latency", *(["limit"] if limits else []), "top-1", "MACs"):
         table.add_column(name, justify="right", no_wrap=True)
+    amounts = [(title, of) for title, of in AMOUNTS if any(of(row) is not None for row in rows)]
+    for title, _ in amounts:
+        table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         name = row.architecture
         if row.timed_as != row.architecture:
             name += f"\n(timed as {row.timed_as})"
         cells = [_latency(row), *([_limit(row)] if limits else []), _top1(row)]
-        table.add_row(name, row.device or "-", *cells, f"{row.macs / 1e6:.1f}M")
+        kind = [row.dtype or "-"] if types else []
+        more = [_millions(of(row)) for _, of in amounts]
+        table.add_row(name, row.device or "-", *kind, *cells, f"{row.macs / 1e6:.1f}M", *more)
     return table
 
 
@@ -193,9 +224,20 @@ def _limit(row: Row) -> str:
     limits = [] if row.limit_ms is None else [f"{row.limit_ms:g} ms"]
     if row.max_macs is not None:
         limits.append(f"{row.max_macs / 1e6:g}M MACs")
+    for limit, of in (
+        (row.max_params, "parameters"),
+        (row.max_size, "bytes of file"),
+        (row.max_memory, "bytes of memory"),
+    ):
+        if limit is not None:
+            limits.append(f"{limit / 1e6:g}M {of}")
     if row.margin != "none":
         limits.append(f"margin: {row.margin}")
     return "\n".join(limits) or "-"
+
+
+def _millions(number: int | None) -> str:
+    return "-" if number is None else f"{number / 1e6:.2f}M"
 
 
 def _top1(row: Row) -> str:

@@ -85,6 +85,13 @@ def _rows(problem: Problem, targets: tuple[Target, ...], choice: Choice) -> list
         top1_source="predicted" if isinstance(problem.accuracy, Predictor) else "measured",
         macs=choice.macs,
         max_macs=problem.max_macs,
+        dtype=problem.dtype,
+        params=_whole(choice.amounts.get("params")),
+        size_bytes=_whole(choice.amounts.get("size")),
+        memory_bytes=_whole(choice.amounts.get("memory")),
+        max_params=problem.budgets.params,
+        max_size=problem.budgets.size,
+        max_memory=problem.budgets.memory,
     )
     if not targets:
         return [network]
@@ -96,6 +103,7 @@ def _rows(problem: Problem, targets: tuple[Target, ...], choice: Choice) -> list
             lut=target.name,
             method=target.lut.method,
             batch_size=target.lut.protocol.batch_size,
+            dtype=target.lut.protocol.dtype or problem.dtype,
             latency_ms=latency_ms,
             error_percent=target.lut.error_percent,
             low_ms=low_ms,
@@ -107,3 +115,7 @@ def _rows(problem: Problem, targets: tuple[Target, ...], choice: Choice) -> list
         )
         for low_ms, high_ms in [target.lut.interval_ms(timed_as) or (None, None)]
     ]
+
+
+def _whole(amount: float | None) -> int | None:
+    return None if amount is None else round(amount)

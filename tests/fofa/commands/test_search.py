@@ -40,6 +40,13 @@ KEYS = {
     "top1_source",
     "macs",
     "max_macs",
+    "dtype",
+    "params",
+    "size_bytes",
+    "memory_bytes",
+    "max_params",
+    "max_size",
+    "max_memory",
 }
 
 
