@@ -15,6 +15,16 @@ from fofa.commands.cli import (
     stdout_console,
 )
 from fofa.commands.help import ending
+from fofa.commands.int8_options import (
+    DEFAULT_CALIBRATION,
+    DEFAULT_FLOAT_PARTS,
+    DEFAULT_GRANULARITY,
+    DEFAULT_RANGE_IMAGES,
+    Calibration,
+    FloatParts,
+    Granularity,
+    RangeImages,
+)
 from fofa.errors import UserError
 from fofa.files import check_replaceable
 from fofa.precision import parse_precision
@@ -30,12 +40,15 @@ ENDINGS: dict[Format, tuple[str, ...]] = {
     "openvino": (".xml",),
     "tensorrt": (".plan", ".engine"),
 }
+FOLDER: Format = "timm"
+"""The format that is no file."""
 
 
 @app.command(
     epilog=ending(
         "fofa-export runs/mine --architecture 23432@160 --out network.onnx",
         "fofa-export runs/mine --architecture 23432@160 --out small.onnx --dtype int8",
+        "fofa-export runs/mine --architecture 23432@160 --format timm --lut cpu.json --out card",
     )
 )
 def export(
@@ -43,11 +56,15 @@ def export(
     architecture: Annotated[
         str, typer.Option(help="The network, such as 23432@160, as fofa-search names it.")
     ],
-    out: Annotated[Path, typer.Option(help="File to write: .onnx, .pt2, .xml, or .plan.")],
+    out: Annotated[
+        Path, typer.Option(help="File to write: .onnx, .pt2, .xml, .plan; or a folder.")
+    ],
     format_: Annotated[
         str | None,
         typer.Option(
-            "--format", help="onnx, torch, openvino or tensorrt; by default from --out's ending."
+            "--format",
+            help="onnx, torch, openvino or tensorrt; by default from --out's ending. Or timm: a "
+            "folder of weights, configuration and model card.",
         ),
     ] = None,
     dtype: Annotated[
@@ -66,26 +83,10 @@ def export(
     calibration_images: Annotated[
         int, typer.Option(min=1, help="Training images that recalibrate BatchNorm.")
     ] = 2000,
-    quantisation_images: Annotated[
-        int, typer.Option(min=1, help="Training images that set the ranges of int8 activations.")
-    ] = 200,
-    calibration: Annotated[
-        str,
-        typer.Option(
-            help="Ranges of int8 activations: minmax, all that the images show; or percentile, "
-            "99.99 percent of it, or percentile:99.9."
-        ),
-    ] = "minmax",
-    granularity: Annotated[
-        str, typer.Option(help="An int8 weight's scale: for each output channel, or tensor.")
-    ] = "channel",
-    float_parts: Annotated[
-        str,
-        typer.Option(
-            help="Layers of an int8 network that stay in float: some of first, last, squeeze, "
-            "h_swish, joined by +; or none."
-        ),
-    ] = "none",
+    quantisation_images: RangeImages = DEFAULT_RANGE_IMAGES,
+    calibration: Calibration = DEFAULT_CALIBRATION,
+    granularity: Granularity = DEFAULT_GRANULARITY,
+    float_parts: FloatParts = DEFAULT_FLOAT_PARTS,
     test_images: Annotated[
         int | None,
         typer.Option(min=0, help="Test images to measure the file on; 0 for none. Default: all."),
@@ -105,18 +106,26 @@ def export(
         str | None,
         typer.Option(help="Of the GPU that an engine is for, such as 8.6; else the GPU here."),
     ] = None,
+    lut: Annotated[
+        list[Path] | None,
+        typer.Option(help="Latency table for timm's model card; may be repeated."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write one network of a run to a file that runs without fofa, and check it."""
     chosen = _format(format_, out)
     if no_data and data is not None:
         raise UserError("--data and --no-data exclude each other")
-    if out.is_dir():
+    if chosen == FOLDER:
+        check_folder(out)
+    elif out.is_dir():
         raise UserError(f"{out}: is a folder, expected a file to write")
-    check_replaceable(out)
+    else:
+        check_replaceable(out)
 
     from fofa.data import open_data
     from fofa.export.exporter import ExportRequest, export_network
+    from fofa.latency import Lut
     from fofa.runs import Run
     from fofa.runtime.graph import BUILT_TYPES
     from fofa.runtime.int8 import parse_scheme
@@ -137,6 +146,7 @@ def export(
         scheme=parse_scheme(calibration, granularity, float_parts),
         test_images=test_images,
         compute_capability=compute_capability,
+        luts=tuple(Lut.read(path) for path in lut or ()),
     )
     console = stderr_console()
     if named.resolution not in opened.record.resolutions:
@@ -165,11 +175,25 @@ def export(
         )
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a file, and a folder that is not empty.
+
+    Raises:
+        UserError: naming it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file, expected a folder to write")
+    if folder.is_dir() and (others := sorted(path.name for path in folder.iterdir())):
+        raise UserError(f"{folder}: holds {others[0]}; give an empty or a new folder")
+
+
 def _format(name: str | None, out: Path) -> Format:
     """The format, named or from the file's ending; the ending has to be one of the format's."""
+    if name == FOLDER:
+        return FOLDER
     found = next((f for f, endings in ENDINGS.items() if out.suffix.lower() in endings), None)
     if name is not None and name not in ENDINGS:
-        raise UserError(f"--format {name!r}: expected one of {', '.join(ENDINGS)}")
+        raise UserError(f"--format {name!r}: expected one of {', '.join((*ENDINGS, FOLDER))}")
     if found is None or (name is not None and found != name):
         wanted = [e for f, endings in ENDINGS.items() if name in (None, f) for e in endings]
         raise UserError(f"--out {out}: expected a file ending in {' or '.join(wanted)}")

@@ -15,6 +15,7 @@ from fofa.commands.cli import (
 )
 from fofa.commands.help import ending
 from fofa.families import find_family
+from fofa.recipes import RECIPES
 from fofa.train.settings import RunOptions
 from fofa.train.tracking import check_trackers
 
@@ -34,9 +35,7 @@ EPILOG = ending(
 
 @app.command(epilog=EPILOG)
 def train(
-    recipe: Annotated[
-        str, typer.Option(help="ofa, compofa, fofa-n3, fofa-n4, fofa-n4-300 or sandwich.")
-    ],
+    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")],
     out: Annotated[Path, typer.Option(help="Run folder, made if need be.")],
     preset: Annotated[
         str | None,

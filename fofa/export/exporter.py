@@ -14,31 +14,31 @@ from torch import Tensor
 from fofa.data import DataSource
 from fofa.data.normalising import normalised_as
 from fofa.errors import UserError
-from fofa.export.int8_model import Quantisation, int8_model
+from fofa.export.int8_model import int8_model
 from fofa.export.onnx_file import (
     Accuracy,
-    Logits,
     check_logits,
     check_outputs,
     describe,
     network_model,
     noise_images,
-    session_logits,
 )
 from fofa.files import write_bytes
 from fofa.int8.ranges import IMAGES_SEED
+from fofa.latency import Lut
 from fofa.precision import Precision, parse_precision
 from fofa.recalibration import calibrate, load_calibrated
 from fofa.runs import Run
 from fofa.runtime.graph import BUILT_TYPES
-from fofa.runtime.int8 import Int8Scheme
+from fofa.runtime.int8 import Int8Scheme, Quantisation
+from fofa.runtime.session import Logits, session_logits
 from fofa.runtime.tensorrt import DEFAULT_BATCH_SIZE, build_engine, load_tensorrt
 from fofa.space import Architecture
 from fofa.supernet.network import PlainNetwork
 
 QUANTISATION_BATCH = 10
 
-Format = Literal["onnx", "torch", "openvino", "tensorrt"]
+Format = Literal["onnx", "torch", "openvino", "tensorrt", "timm"]
 Statistics = Literal["kept", "recalibrated"]
 
 
@@ -56,6 +56,7 @@ class ExportRequest:
         scheme: of int8.
         test_images: how many to measure accuracy on; None for all, 0 for no measurement.
         compute_capability: of the GPU that a TensorRT engine is for; None for the one that is here.
+        luts: latency tables whose predictions a model card states.
     """
 
     run: Run
@@ -71,6 +72,7 @@ class ExportRequest:
     scheme: Int8Scheme = field(default_factory=Int8Scheme)
     test_images: int | None = None
     compute_capability: str | None = None
+    luts: tuple[Lut, ...] = ()
 
     def __post_init__(self) -> None:
         precision = parse_precision(self.dtype, BUILT_TYPES)
@@ -90,6 +92,10 @@ class ExportRequest:
             raise UserError(
                 "PyTorch programs are exported in fp32, for batches of any size; use --format onnx"
             )
+        if self.format == "timm" and (self.dtype != "fp32" or self.fixed_batch is not None):
+            raise UserError("folders for timm are exported in fp32, for batches of any size")
+        if self.format != "timm" and self.luts:
+            raise UserError("--lut goes with --format timm, whose model card states latencies")
         if self.format == "tensorrt" and self.dtype == "int8":
             raise UserError("TensorRT engines are exported in fp32 or fp16")
         if self.format == "openvino" and self.dtype == "fp16":
@@ -162,6 +168,8 @@ def export_network(request: ExportRequest) -> ExportResult:
     network, statistics = calibrated_network(request)
     if request.format == "torch":
         return _write_program(request, network, statistics)
+    if request.format == "timm":
+        return _write_timm(request, network, statistics)
     model, difference = _typed_model(request, network)
     if request.format == "openvino":
         return _write_openvino(request, network, statistics, model)
@@ -229,6 +237,24 @@ def _write_program(
         out=request.out,
         statistics=statistics,
         max_difference=write_program(network, size, request.out, described),
+        accuracy=accuracy,
+        reference_top1=None,
+    )
+
+
+def _write_timm(
+    request: ExportRequest, network: PlainNetwork, statistics: Statistics
+) -> ExportResult:
+    """A folder with the fp32 network's own weights under timm's names."""
+    from fofa.export.timm_folder import write_folder
+
+    accuracy = _accuracy(request, torch_logits(network), "pytorch")
+    described = describe(request.run, request.architecture, request.dtype, accuracy)
+    write_folder(network, request.architecture, request.out, described, request.luts)
+    return ExportResult(
+        out=request.out,
+        statistics=statistics,
+        max_difference=None,
         accuracy=accuracy,
         reference_top1=None,
     )
