@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fofa.accuracy import AccuracyTable
@@ -36,6 +37,7 @@ from fofa.predictor.model import Predictor
 from fofa.predictor.model import load_predictor as _load_predictor
 from fofa.recalibration import load_calibrated
 from fofa.runs import Run
+from fofa.search.budgets import Budgets
 from fofa.search.problem import Problem, Target
 from fofa.search.report import Outcome, Row
 from fofa.search.solve import solve
@@ -43,6 +45,7 @@ from fofa.space import Architecture, SpaceKind, parse_architecture
 from fofa.validation import Margin
 
 __all__ = [
+    "Budgets",
     "ImageClassifier",
     "Outcome",
     "Prediction",
@@ -86,21 +89,26 @@ def search(
     *,
     max_latency_ms: float | None = None,
     max_macs: float | None = None,
+    budgets: Budgets | None = None,
     space: SpaceKind = "compound",
     resolutions: Sequence[int] | None = None,
     margin: Margin = "none",
     seed: int = 0,
 ) -> Row:
-    """The most accurate network within a limit on latency, multiply-adds, or both.
+    """The most accurate network within all limits that are given.
+
+    Args:
+        budgets: of parameters, the file's size and memory.
 
     Raises:
         UserError: if no limit is given, the tables do not fit each other, or nothing is within the
             limit.
     """
-    if max_latency_ms is None and max_macs is None:
-        raise UserError("give max_latency_ms or max_macs")
+    limits = budgets or Budgets()
+    if max_latency_ms is None and max_macs is None and not limits.limited:
+        raise UserError("give max_latency_ms or max_macs, or budgets")
     problem = _problem(lut, accuracy, max_latency_ms, max_macs, space, resolutions, margin, seed)
-    return solve(problem).results[0]
+    return solve(replace(problem, budgets=limits)).results[0]
 
 
 def pareto_front(

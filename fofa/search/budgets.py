@@ -21,6 +21,7 @@ from fofa.predictor.model import Predictor
 from fofa.runtime.footprint import VALUE_BYTES, file_bytes, peak_bytes
 from fofa.runtime.int8 import Int8Scheme, parse_scheme
 from fofa.search.costs import FIXED, CostTable, additive_costs
+from fofa.search.pairing import network_config
 from fofa.space import BlockKey, BlockSpec, NetworkConfig, SearchSpace, SpaceKind
 from fofa.space.cost import block_params
 from fofa.space.encoding import Population
@@ -77,13 +78,7 @@ class Deployed:
         """Of the networks whose accuracy is known, with the number type of a latency table if there
         is one."""
         if isinstance(accuracy, Predictor):
-            record = accuracy.record
-            config = NetworkConfig(
-                family=record.space.family,
-                width_mult=record.space.width_mult,
-                num_classes=record.num_classes,
-            )
-            int8 = None
+            config, int8 = network_config(accuracy), None
         else:
             config, int8 = accuracy.network_config, accuracy.evaluation.int8
         own = "int8" if int8 else "fp32"

@@ -79,6 +79,8 @@ def test_search_without_a_limit_or_a_table(tables) -> None:
         api.search(None, accuracy, max_latency_ms=1)
     limit = min(row.macs for row in accuracy.architectures)
     assert api.search(None, accuracy, max_macs=limit).macs == limit
+    fewest = min(row.params for row in accuracy.architectures)
+    assert api.search(None, accuracy, budgets=api.Budgets(params=fewest)).params == fewest
 
 
 def test_files_are_read_with_their_checks(tmp_path) -> None:

@@ -174,6 +174,19 @@ def test_several_tables(files) -> None:
     assert [row["limit_ms"] for row in rows] == [25, 25]
 
 
+def test_budgets_are_kept_and_shown(files) -> None:
+    budgets = ("--max-size", "20MB", "--max-memory", "2MB", "--max-params", "6e6")
+    arguments = ("--lut", "lut.json", "--accuracy", "accuracy.json", *budgets)
+    [row] = json.loads(call(files, *arguments, "--json").stdout)["results"]
+    assert (row["max_size"], row["max_memory"], row["max_params"]) == (20e6, 2e6, 6e6)
+    assert row["params"] <= 6e6
+    assert 3.9 * row["params"] < row["size_bytes"] <= 20e6
+    assert row["memory_bytes"] <= 2e6
+    shown = call(files, *arguments).stdout
+    assert "20M bytes of file" in shown
+    assert f"{row['memory_bytes'] / 1e6:.2f}M" in shown
+
+
 def test_elastic_search_is_reproducible(files) -> None:
     arguments = ("--lut", "elastic.json", "--predictor", "p.safetensors", "--space", "elastic")
     limit = ("--max-latency", "12", "--json", "--seed", "3")
@@ -203,6 +216,12 @@ MISTAKES = [
     ("--max-latency nan", "a latency limit of nan"),
     ("--max-latency inf", "a latency limit of inf"),
     ("--max-macs nan", "a limit on multiply-adds of nan"),
+    ("--max-size 4mb", "--max-size '4mb': expected bytes, such as 4e6, 4MB, 500kB or 4MiB"),
+    ("--max-memory -1", "--max-memory '-1': expected bytes"),
+    ("--max-params 0", "a limit of 0 parameters: expected a finite number above 0"),
+    ("--max-params 10", "the smallest, 22222@128, takes 3,426,920 parameters"),
+    ("--max-latency 12 --dtype int8", "--dtype int8: no accuracy of it was given"),
+    ("--max-latency 12 --accuracy accuracy.json", "two accuracies in floating point"),
     ("", "give a limit"),
     ("--max-latency 1 --max-latency 2", "2 latency limits for 1 tables"),
     ("--max-latency 12 --space round", "--space 'round'"),
