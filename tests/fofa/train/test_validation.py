@@ -33,9 +33,7 @@ def train(folder: Path, **options: Any) -> list[dict[str, Any]]:
     )
     place = find_place("cpu")
     setup = Setup.of(settings, open_data("shapes", train_fraction=0.02), place)
-    trainer = Trainer(
-        setup, folder, processes=place, options=RunOptions(trackers=(), **options)
-    )
+    trainer = Trainer(setup, folder, processes=place, options=RunOptions(trackers=(), **options))
     trainer.run()
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
