@@ -35,7 +35,7 @@ With `--verify` there is also `verification`: the fields of `fofa.verify.Verdict
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,14 +82,6 @@ class Row:
     max_memory: float | None = None
 
 
-AMOUNTS: tuple[tuple[str, Callable[[Row], int | None]], ...] = (
-    ("parameters", lambda row: row.params),
-    ("file, bytes", lambda row: row.size_bytes),
-    ("memory, bytes", lambda row: row.memory_bytes),
-)
-"""Further columns of a table, where there is something in them."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """Everything a search found; `results` is empty where nothing was limited."""
@@ -125,6 +117,11 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         parts.append(_table("Most accurate within the limits", outcome.results))
     if outcome.pareto:
         parts.append(_table("Pareto front", outcome.pareto, limits=False))
+    parts += [
+        Text(f"{row.architecture}: {', '.join(amounts)}")
+        for row in dict.fromkeys((*outcome.results, *outcome.pareto))
+        if (amounts := _amounts(row.params, row.size_bytes, row.memory_bytes))
+    ]
     how = f"{outcome.method} search of {outcome.considered:,} architectures"
     if outcome.seed is not None:
         how += f", seed {outcome.seed}"
@@ -190,22 +187,18 @@ def _table(title: str, rows: Sequence[Row], *, limits: bool = True) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("architecture", overflow="fold")
     table.add_column("device")
-    types = len({row.dtype for row in rows}) > 1 or any(row.dtype == "int8" for row in rows)
-    if types:
-        table.add_column("in")
     for name in ("latency", *(["limit"] if limits else []), "top-1", "MACs"):
         table.add_column(name, justify="right", no_wrap=True)
-    amounts = [(title, of) for title, of in AMOUNTS if any(of(row) is not None for row in rows)]
-    for title, _ in amounts:
-        table.add_column(title, justify="right", no_wrap=True)
+    types = len({row.dtype for row in rows}) > 1 or any(row.dtype == "int8" for row in rows)
     for row in rows:
         name = row.architecture
         if row.timed_as != row.architecture:
             name += f"\n(timed as {row.timed_as})"
         cells = [_latency(row), *([_limit(row)] if limits else []), _top1(row)]
-        kind = [row.dtype or "-"] if types else []
-        more = [_millions(of(row)) for _, of in amounts]
-        table.add_row(name, row.device or "-", *kind, *cells, f"{row.macs / 1e6:.1f}M", *more)
+        device = row.device or "-"
+        if types:
+            device += f"\n{row.dtype or 'type unknown'}"
+        table.add_row(name, device, *cells, f"{row.macs / 1e6:.1f}M")
     return table
 
 
@@ -224,20 +217,16 @@ def _limit(row: Row) -> str:
     limits = [] if row.limit_ms is None else [f"{row.limit_ms:g} ms"]
     if row.max_macs is not None:
         limits.append(f"{row.max_macs / 1e6:g}M MACs")
-    for limit, of in (
-        (row.max_params, "parameters"),
-        (row.max_size, "bytes of file"),
-        (row.max_memory, "bytes of memory"),
-    ):
-        if limit is not None:
-            limits.append(f"{limit / 1e6:g}M {of}")
+    limits += _amounts(row.max_params, row.max_size, row.max_memory)
     if row.margin != "none":
         limits.append(f"margin: {row.margin}")
     return "\n".join(limits) or "-"
 
 
-def _millions(number: int | None) -> str:
-    return "-" if number is None else f"{number / 1e6:.2f}M"
+def _amounts(params: float | None, size: float | None, memory: float | None) -> list[str]:
+    """What budgets are of, a line each, where it is given."""
+    named = ((params, "M params"), (size, " MB file"), (memory, " MB memory"))
+    return [f"{number / 1e6:.3g}{unit}" for number, unit in named if number is not None]
 
 
 def _top1(row: Row) -> str:

@@ -183,8 +183,8 @@ def test_budgets_are_kept_and_shown(files) -> None:
     assert 3.9 * row["params"] < row["size_bytes"] <= 20e6
     assert row["memory_bytes"] <= 2e6
     shown = call(files, *arguments).stdout
-    assert "20M bytes of file" in shown
-    assert f"{row['memory_bytes'] / 1e6:.2f}M" in shown
+    assert "20 MB file" in shown
+    assert f"{row['memory_bytes'] / 1e6:.3g} MB memory" in shown
 
 
 def test_elastic_search_is_reproducible(files) -> None:
