@@ -173,10 +173,7 @@ def export_network(request: ExportRequest) -> ExportResult:
     model, difference = _typed_model(request, network)
     if request.format == "openvino":
         return _write_openvino(request, network, statistics, model)
-    accuracy = _accuracy(request, session_logits(model), "onnxruntime")
-    reference = None
-    if accuracy is not None and request.dtype != "fp32":
-        reference = _accuracy(request, torch_logits(network), "pytorch")
+    accuracy, reference_top1 = _judged(request, network, session_logits(model), "onnxruntime")
     described = request.describe(accuracy)
     onnx.helper.set_model_props(model, described)
     model.graph.name = described["name"]
@@ -189,7 +186,7 @@ def export_network(request: ExportRequest) -> ExportResult:
         statistics=statistics,
         max_difference=difference,
         accuracy=accuracy,
-        reference_top1=reference.top1 if reference else None,
+        reference_top1=reference_top1,
     )
 
 
@@ -274,10 +271,7 @@ def _write_openvino(
     quantised = request.dtype == "int8"
     images = _check_images(request)
     difference = None if quantised else check_logits(logits, network, images, request.dtype)
-    accuracy = _accuracy(request, logits, "openvino")
-    reference = None
-    if accuracy is not None and quantised:
-        reference = _accuracy(request, torch_logits(network), "pytorch")
+    accuracy, reference_top1 = _judged(request, network, logits, "openvino")
     described = request.describe(accuracy)
     convert(model, described).write(request.out)
     return ExportResult(
@@ -285,7 +279,7 @@ def _write_openvino(
         statistics=statistics,
         max_difference=difference,
         accuracy=accuracy,
-        reference_top1=reference.top1 if reference else None,
+        reference_top1=reference_top1,
     )
 
 
@@ -336,6 +330,17 @@ def _check_images(request: ExportRequest) -> Tensor:
     if request.data is None:
         return noise_images(size)
     return next(iter(request.data.test_batches(size, batch_size=8, limit=8)))[0].cpu()
+
+
+def _judged(
+    request: ExportRequest, network: PlainNetwork, logits: Logits, runtime: str
+) -> tuple[Accuracy | None, float | None]:
+    """Top-1 of the file, and of the fp32 network where the file is of another type."""
+    accuracy = _accuracy(request, logits, runtime)
+    if accuracy is None or request.dtype == "fp32":
+        return accuracy, None
+    reference = _accuracy(request, torch_logits(network), "pytorch")
+    return accuracy, None if reference is None else reference.top1
 
 
 def _accuracy(request: ExportRequest, logits: Logits, runtime: str) -> Accuracy | None:

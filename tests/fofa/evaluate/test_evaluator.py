@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import evaluations
 import pytest
 import torch
+from evaluations import ALONE
 
 from fofa.accuracy import ArchitectureAccuracy
 from fofa.data import Batch, DataSource
-from fofa.distributed import Processes
 from fofa.errors import UserError
 from fofa.evaluate.checkpoint import PartialRecord, read_partial, write_partial
 from fofa.evaluate.evaluator import Evaluation
@@ -30,7 +31,6 @@ from fofa.supernet.prefix_tree import prefix_tree
 
 NAMES = ["22222@24", "22223@24", "23222@24", "22222@32"]
 SPACE = SearchSpace(width_mult=0.25, resolutions=(24, 32))
-ALONE = Processes(device=torch.device("cpu"))
 
 
 class BrokenOffError(Exception):
@@ -70,19 +70,7 @@ def make_plan(one_at_a_time: bool = False, batch_size: int = 16) -> Plan:
 def evaluate(
     supernet: Supernet, data: DataSource, plan: Plan, partial: Path | None = None
 ) -> list[ArchitectureAccuracy]:
-    return (
-        Evaluation(
-            supernet=supernet,
-            data=data,
-            plan=plan,
-            processes=ALONE,
-            settings=plan.settings(),
-            partial=partial,
-            save_seconds=0,
-        )
-        .run()
-        .architectures
-    )
+    return evaluations.evaluate(supernet, data, plan, partial).architectures
 
 
 def test_one_at_a_time_gives_the_same_numbers(supernet: Supernet, noise: DataSource) -> None:

@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
+from evaluations import evaluate
 
 from fofa.data import DataSource
-from fofa.distributed import Processes
-from fofa.evaluate.evaluator import Evaluation, Measured, count_correct
+from fofa.evaluate.evaluator import count_correct
 from fofa.evaluate.int8 import checked_architectures
 from fofa.evaluate.plan import Plan, plan_units
 from fofa.int8.network import find_ranges, simulate
@@ -21,27 +20,12 @@ from fofa.supernet.model import Supernet
 
 SPACE = SearchSpace(kind="compound", width_mult=0.25, resolutions=(24, 32))
 NAMES = ["22222@24", "44444@24", "23432@32"]
-ALONE = Processes(device=torch.device("cpu"))
 INT8 = Quantisation(Int8Scheme(), 20)
 
 
 def make_plan(one_at_a_time: bool = False) -> Plan:
     units = plan_units(SPACE, [parse_architecture(n) for n in NAMES], one_at_a_time=one_at_a_time)
     return Plan(units=units, batch_size=16, calibration_images=40, int8=INT8)
-
-
-def evaluate(
-    supernet: Supernet, data: DataSource, plan: Plan, partial: Path | None = None
-) -> Measured:
-    return Evaluation(
-        supernet=supernet,
-        data=data,
-        plan=plan,
-        processes=ALONE,
-        settings=plan.settings(),
-        partial=partial,
-        save_seconds=0,
-    ).run()
 
 
 def test_counts_are_those_of_each_network_alone(supernet: Supernet, noise: DataSource) -> None:
