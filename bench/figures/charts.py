@@ -34,8 +34,10 @@ PHASE_COLOURS = {
     "compound": "#ef7d0c",
     "warmup": "#d6408f",
     "distillation": "#2b7de0",
+    "sampling": "#a8763e",
+    "smallest": "#e5534b",
 }
-OTHER_COLOUR = "#a8763e"
+OTHER_COLOUR = "#5c6bc0"
 WIDE, NARROW = 60, 20
 """Epochs from which both of a phase's numbers, or only its subnets, fit into its bar."""
 TRADEOFF_RECIPES = ("compofa", "fofa-n4")

@@ -35,9 +35,10 @@ RECIPE_COLOURS = {
     "fofa-n4-300": "#12a5b8",
     "sandwich": "#d6408f",
     "naive": "#a8763e",
+    "smallest-first": "#e5534b",
 }
 """Orange and blue as in the paper's Figure 4; all readable on white and on near-black."""
-FURTHER_COLOURS = ("#e5534b", "#7d8590", "#b5a316", "#5c6bc0")
+FURTHER_COLOURS = ("#7d8590", "#b5a316", "#5c6bc0")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 """Beside the colours, for those who do not see them or print in grey."""
 

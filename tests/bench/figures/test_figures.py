@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from bench.figures.charts import (
     schedules_figure,
     tradeoff_figure,
 )
-from bench.figures.style import INK, Figure, canvas, legend_above, recipe_colour
+from bench.figures.style import INK, PAPER, Figure, canvas, legend_above, recipe_colour
 from bench.tables import paper
 from bench.tables.collect import AccuracySource, Collection, SettingResults, collect
 from bench.tables.devices import WantedLimits, pair_device
@@ -67,6 +68,17 @@ def test_figure_1_is_drawn_from_the_recipes() -> None:
         recipe = make()
         assert {paper.label(recipe.name), f"{recipe.epochs:g}"} <= found
     assert {"180×1", "125×4", "180×3"} <= found
+
+
+def test_every_kind_of_phase_and_every_recipe_has_a_colour_of_its_own() -> None:
+    """Read off the drawing: the bars' colours are as many as the kinds that the legend names."""
+    kinds = {phase.name.rstrip("-12") for make in RECIPES.values() for phase in make().phases}
+    drawn = schedules_figure("figure1").svg
+    assert kinds <= texts(schedules_figure("figure1"))
+    bars = re.findall(rf"fill: (#[0-9a-f]{{6}}); stroke: {PAPER}", drawn)
+    assert len(set(bars)) == len(kinds)
+    colours = [recipe_colour(name, list(RECIPES)) for name in RECIPES]
+    assert len(set(colours)) == len(colours)
 
 
 def test_fronts_of_every_recipe_with_their_device(collection: Collection) -> None:
