@@ -21,7 +21,7 @@ from torch import Tensor
 from fofa.errors import UserError
 from fofa.files import check_replaceable, write_bytes
 from fofa.runtime.openvino import load_openvino
-from fofa.runtime.session import Logits
+from fofa.runtime.session import Logits, in_batches
 
 INFO_KEY = "fofa"
 
@@ -85,10 +85,6 @@ def openvino_logits(files: OpenVinoFiles) -> Logits:
     batch_size = first.get_length() if first.is_static else None
 
     def run(images: Tensor) -> np.ndarray:
-        values = images.numpy()
-        size = batch_size or len(values)
-        filled = np.pad(values, [(0, -len(values) % size), (0, 0), (0, 0), (0, 0)])
-        found = [compiled(filled[i : i + size])[0].copy() for i in range(0, len(filled), size)]
-        return np.concatenate(found)[: len(values)]
+        return in_batches(images.numpy(), batch_size, lambda batch: compiled(batch)[0].copy())
 
     return run

@@ -45,11 +45,17 @@ def session_logits(model: onnx.ModelProto | Path, *, literally: bool = False) ->
 
     def run(images: Tensor) -> np.ndarray:
         values = images.numpy().astype(dtype, copy=False)
-        if not isinstance(batch_size, int):
-            return logits(values)
-        count = len(values)
-        filled = np.pad(values, [(0, -count % batch_size), (0, 0), (0, 0), (0, 0)])
-        batches = [filled[i : i + batch_size] for i in range(0, len(filled), batch_size)]
-        return np.concatenate([logits(batch) for batch in batches])[:count]
+        return in_batches(values, batch_size if isinstance(batch_size, int) else None, logits)
 
     return run
+
+
+def in_batches(
+    values: np.ndarray, size: int | None, run: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """What `run` makes of images (N, 3, R, R), given in batches of `size`, the last one filled up;
+    None: all at once."""
+    size = size or len(values)
+    filled = np.pad(values, [(0, -len(values) % size), (0, 0), (0, 0), (0, 0)])
+    found = [run(filled[first : first + size]) for first in range(0, len(filled), size)]
+    return np.concatenate(found)[: len(values)]
