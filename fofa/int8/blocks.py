@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fofa.int8.ranges import RangeRecorder
-from fofa.runtime.int8 import GATE, LEVELS, ActivationRange, Int8Scheme, quantise_weight
+from fofa.runtime.int8 import GATE, LEVELS, ActivationRange, Int8Scheme
+from fofa.runtime.int8_weights import quantise_weight
 from fofa.space import BlockSpec
 from fofa.space.family import Activation
 from fofa.supernet.elastic import Weights, global_mean, pointwise

@@ -20,20 +20,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from fofa.errors import UserError
+from fofa.runtime.int8_weights import SMALLEST_SCALE, Scales
 from fofa.space import BlockSpec
 
 Ranges = Literal["minmax", "percentile"]
-Scales = Literal["channel", "tensor"]
 FloatPart = Literal["first", "last", "squeeze", "h_swish"]
 """Layers that may stay in float: the stem's convolution; the linear layer; the two layers of each
 squeeze-excite; the convolutions before an h-swish."""
 
 LEVELS = 255
 """Steps of an activation's scale: 0 to 255."""
-WEIGHT_LEVELS = 127
-LARGEST_BIAS = 2**30
-"""Of a bias in 32 bits, with room for the sum that it is added to."""
-SMALLEST_SCALE = float(np.finfo(np.float32).tiny) * 2**24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,46 +183,3 @@ STAND_INS = {
     "h_swish": ActivationRange(-0.375, 4.0),
 }
 """Ranges for networks of random weights, which are timed only: by what a point comes after."""
-
-
-@dataclass(frozen=True, slots=True)
-class QuantisedWeight:
-    """Of a layer: `weight` int8, its `scale` fp32 (channels,) or (); `bias` int32 or None."""
-
-    weight: np.ndarray
-    scale: np.ndarray
-    bias: np.ndarray | None
-
-    @property
-    def values(self) -> np.ndarray:
-        """The weights that the 8 bits stand for, fp32."""
-        shape = (-1, *[1] * (self.weight.ndim - 1)) if self.scale.ndim else ()
-        found: np.ndarray = self.weight.astype(np.float32) * self.scale.reshape(shape)
-        return found
-
-
-def quantise_weight(
-    weight: np.ndarray, bias: np.ndarray | None, input_scale: np.float32, scales: Scales
-) -> QuantisedWeight:
-    """The 8-bit weights of a layer, and its bias in the units of its sums.
-
-    A sum is worth `input_scale` times the weight's scale. A channel whose bias would not fit into
-    32 bits (its weights are next to nothing) gets a larger scale.
-
-    Args:
-        weight: fp32, output channels first.
-        bias: fp32 (channels,).
-    """
-    axes = tuple(range(1, weight.ndim)) if scales == "channel" else None
-    largest = np.abs(weight).max(axis=axes)
-    least = np.full(np.shape(largest), SMALLEST_SCALE)
-    if bias is not None:
-        needed = np.abs(bias) / (LARGEST_BIAS * np.float64(input_scale))
-        least = np.maximum(least, needed if scales == "channel" else needed.max())
-    scale = np.maximum(largest / WEIGHT_LEVELS, least).astype(np.float32)
-    shape = (-1, *[1] * (weight.ndim - 1)) if scale.ndim else ()
-    steps = np.rint(weight / scale.reshape(shape)).clip(-WEIGHT_LEVELS, WEIGHT_LEVELS)
-    whole = None
-    if bias is not None:
-        whole = np.rint(bias / (np.float64(input_scale) * scale)).astype(np.int32)
-    return QuantisedWeight(steps.astype(np.int8), scale, whole)

@@ -21,8 +21,8 @@ from fofa.runtime.int8 import (
     ActivationRange,
     Int8Scheme,
     PointRanges,
-    quantise_weight,
 )
+from fofa.runtime.int8_weights import quantise_weight
 from fofa.space import BlockSpec
 from fofa.space.family import Activation
 
@@ -157,18 +157,15 @@ class Graph:
         step = self.quantised[value].scale
         found = quantise_weight(weight, offsets, step, self.scheme.weights)
         axis = {"axis": 0} if found.scale.ndim else {}
-        name = f"{self.block}.{layer}.weight"
-        kept = [
-            self.store(name, found.weight),
-            self.store(f"{name}.scale", found.scale),
-            self.store(f"{name}.zero", np.zeros(found.scale.shape, np.int8)),
-        ]
-        names = [value, self.op("DequantizeLinear", kept, **axis)]
-        if found.bias is not None:
-            name = f"{self.block}.{layer}.bias"
-            units = (step * found.scale).astype(np.float32)
-            kept = [self.store(name, found.bias), self.store(f"{name}.scale", units)]
-            names.append(self.op("DequantizeLinear", kept, **axis))
+        kept = {
+            part: self.store(f"{self.block}.{layer}.{part}", values)
+            for part, values in found.parts(step).items()
+        }
+        parts = [kept["weight"], kept["weight.scale"], kept["weight.zero"]]
+        names = [value, self.op("DequantizeLinear", parts, **axis)]
+        if bias:
+            parts = [kept["bias"], kept["bias.scale"]]
+            names.append(self.op("DequantizeLinear", parts, **axis))
         return names
 
     def conv(

@@ -19,12 +19,14 @@ import os
 import sys
 import time
 import types
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fofa.runtime.int8_weights import quantise_weight
 from profilers.hardware.cores import affinity, numbers_in, pinned
 from profilers.hardware.load import OtherPrograms
 from profilers.measuring.schedule import SESSION_GAP_SECONDS, order_of_round, plan_schedule
@@ -36,8 +38,13 @@ LOG = "log"
 PROCESS = "pid"
 MEMORY_SHARE = 0.7
 """Of the free memory that the networks may take; beyond it each is opened for its visit alone."""
-ELEMENT_TYPES = {"fp32": np.float32, "fp16": np.float16}
-INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+ELEMENT_TYPES = {"fp32": np.float32, "fp16": np.float16, "int8": np.float32}
+"""Of weights that are not in 8 bits."""
+INPUT_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+}
 
 
 class AgentError(Exception):
@@ -90,20 +97,31 @@ class Bundle:
         self._graphs = [item["graph"] for item in self.plan["items"]]
 
     def network(self, item: int) -> dict[str, Any]:
-        """An item's graph without weights, the shape of its input, and its weights by their names:
-        shape, where in the noise each begins, scale."""
-        graph = self.plan["graphs"][self._graphs[item]]
+        """An item's graph without weights, the shape of its input, and by their names its weights
+        (shape, where in the noise each begins, scale) and its layers in 8 bits (weight, bias or
+        None, what a step of the input is worth)."""
+        graph, cuts = self.plan["graphs"][self._graphs[item]], self.plan["weights"]
+        layers = []
+        for name, number in graph["layers"]:
+            weight, bias, step = self.plan["layers"][number]
+            layers.append([name, [cuts[weight], None if bias is None else cuts[bias], step]])
         return {
             "model": (self.folder / graph["file"]).read_bytes(),
             "input": graph["input"],
-            "weights": [[name, self.plan["weights"][number]] for name, number in graph["weights"]],
+            "weights": [[name, cuts[number]] for name, number in graph["weights"]],
+            "layers": layers,
         }
 
-    def num_values(self) -> int:
+    def num_bytes(self) -> int:
         """Of the weights of all items."""
         sizes = [int(np.prod(shape)) for shape, _, _ in self.plan["weights"]]
-        graphs = [self.plan["graphs"][graph]["weights"] for graph in self._graphs]
-        return sum(sizes[number] for weights in graphs for _, number in weights)
+        size = np.dtype(ELEMENT_TYPES[self.plan["dtype"]]).itemsize
+        num_bytes = 0
+        for number in self._graphs:
+            graph = self.plan["graphs"][number]
+            num_bytes += sum(size * sizes[weight] for _, weight in graph["weights"])
+            num_bytes += sum(sizes[self.plan["layers"][layer][0]] for _, layer in graph["layers"])
+        return num_bytes
 
 
 class OnnxRuntime:
@@ -119,7 +137,7 @@ class OnnxRuntime:
         self.runtime, self.version = onnxruntime, str(onnxruntime.__version__)
         self._threads, self._noise = bundle.plan["threads"], bundle.noise
         self._kind = ELEMENT_TYPES[bundle.plan["dtype"]]
-        self._weights: dict[str, tuple[np.ndarray, Any]] = {}
+        self._weights: dict[str, dict[str, tuple[np.ndarray, Any]]] = {}
 
     def open(self, network: dict[str, Any]) -> OnnxRunner:
         """A network (`Bundle.network`), ready to run."""
@@ -127,25 +145,48 @@ class OnnxRuntime:
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        if network["weights"]:
-            names = [name for name, _ in network["weights"]]
-            values = [self._weight(*cut) for _, cut in network["weights"]]
-            options.add_external_initializers(names, values)
+        given = self.weights_of(network)
+        if given:
+            options.add_external_initializers(list(given), list(given.values()))
         session = self.runtime.InferenceSession(network["model"], options, providers=[PROVIDER])
         value = session.get_inputs()[0]
-        kind = self._kind if network["weights"] else INPUT_TYPES[value.type]
-        shape = tuple(network["input"] or value.shape)
+        kind, shape = INPUT_TYPES[value.type], tuple(network["input"] or value.shape)
         images = np.random.default_rng(0).standard_normal(shape, np.float32)
+        if kind is np.uint8:
+            images = np.clip(32 * images + 128, 1, 255)
         return OnnxRunner(session, {value.name: images.astype(kind)})
 
-    def _weight(self, shape: list[int], start: int, scale: float) -> Any:
-        key = repr((shape, start, scale))
+    def weights_of(self, network: dict[str, Any]) -> dict[str, Any]:
+        """All that a network is to be given, by the names that it has in the graph."""
+        given = {name: self._made(self._plain, cut)[""] for name, cut in network["weights"]}
+        for name, layer in network["layers"]:
+            for part, value in self._made(self._rounded, layer).items():
+                given[name + "." + part] = value
+        return given
+
+    def _made(
+        self, make: Callable[..., dict[str, np.ndarray]], recipe: list[Any]
+    ) -> dict[str, Any]:
+        """Arrays for the runtime, made once for all networks that have the same."""
+        key = repr(recipe)
         if key not in self._weights:
-            values = np.resize(np.roll(self._noise, -start), int(np.prod(shape))).reshape(shape)
-            array = np.ascontiguousarray((values * np.float32(scale)).astype(self._kind))
-            # The runtime points into the array, which must live as long.
-            self._weights[key] = array, self.runtime.OrtValue.ortvalue_from_numpy(array)
-        return self._weights[key][1]
+            to_value = self.runtime.OrtValue.ortvalue_from_numpy
+            # The runtime points into the arrays, which must live as long.
+            self._weights[key] = {
+                part: (array, to_value(array)) for part, array in make(*recipe).items()
+            }
+        return {part: value for part, (_, value) in self._weights[key].items()}
+
+    def _plain(self, *cut: Any) -> dict[str, np.ndarray]:
+        return {"": self._cut(*cut).astype(self._kind, copy=False)}
+
+    def _rounded(self, weight: list[Any], bias: list[Any] | None, step: float) -> dict[str, Any]:
+        offsets, scale = None if bias is None else self._cut(*bias), np.float32(step)
+        return quantise_weight(self._cut(*weight), offsets, scale, "channel").parts(scale)
+
+    def _cut(self, shape: list[int], start: int, scale: float) -> np.ndarray:
+        values = np.resize(np.roll(self._noise, -start), int(np.prod(shape))).reshape(shape)
+        return values * np.float32(scale)
 
 
 class OnnxRunner:
@@ -365,10 +406,9 @@ def open_all(
     bundle: Bundle, runtime: OnnxRuntime, progress: Progress
 ) -> tuple[OnnxRunner, dict[str, Any]]:
     """The canary, and every other item by its name."""
-    # A runtime packs the weights of each network anew, beside those that all share.
-    needed = bundle.num_values() * np.dtype(ELEMENT_TYPES[bundle.plan["dtype"]]).itemsize
     available = state_record(0.0)["memory_available_bytes"]
-    roomy = available is None or needed < MEMORY_SHARE * available
+    # A runtime packs the weights of each network anew, beside those that all share.
+    roomy = available is None or bundle.num_bytes() < MEMORY_SHARE * available
     progress.stage("building", len(bundle.names))
     canary = runtime.open(bundle.network(0))
     progress.advance()

@@ -16,23 +16,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-
 from fofa.files import write_bytes
-from fofa.runtime.graph import (
-    build_model,
-    input_shape,
-    noise_start,
-    noise_values,
-)
+from fofa.runtime.graph import noise_values
 from fofa.space import BlockSpec
 from profilers.measuring.settings import MeasureSettings
 from profilers.measuring.workload import Item, Workload, plan_workload
 from profilers.remote.request import RemoteOptions, RequestRecord
+from profilers.remote.weightless import Cut, weightless
 from profilers.tables.build import LutRequest
 
 AGENT = "profilers.remote.agent"
+OURS = r"(?:profilers|fofa)\.[\w.]+"
+"""Modules whose text the agent takes along."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip file knows: the same request gives the same bytes."""
 NEEDS_NUMPY = """\
@@ -89,13 +84,14 @@ class Bundle:
 
 @dataclass(slots=True)
 class _Graphs:
-    """Graphs and weights, each kept once."""
+    """Graphs, weights and 8-bit layers, each kept once."""
 
     batch_size: int
     dtype: str
     files: dict[str, bytes] = field(default_factory=dict)
     graphs: list[dict[str, Any]] = field(default_factory=list)
-    weights: dict[tuple[tuple[int, ...], float], int] = field(default_factory=dict)
+    weights: dict[Cut, int] = field(default_factory=dict)
+    layers: dict[tuple[int, int | None, float], int] = field(default_factory=dict)
     numbers: dict[tuple[BlockSpec, ...], int] = field(default_factory=dict)
 
     def add(self, blocks: Sequence[BlockSpec]) -> int:
@@ -104,20 +100,28 @@ class _Graphs:
         if key in self.numbers:
             return self.numbers[key]
         self.numbers[key] = number = len(self.graphs)
-        model, weights = weightless(blocks, self.batch_size, self.dtype)
-        name = f"graphs/{number:03d}.onnx"
-        self.files[name] = model
+        found = weightless(blocks, self.batch_size, self.dtype)
+        file = f"graphs/{number:03d}.onnx"
+        self.files[file] = found.model
+        layers = {
+            name: (self._number(layer.weight), layer.bias and self._number(layer.bias), layer.step)
+            for name, layer in found.layers.items()
+        }
         self.graphs.append(
             {
-                "file": name,
-                "input": input_shape(blocks, self.batch_size),
-                "weights": [
-                    [name, self.weights.setdefault((shape, scale), len(self.weights))]
-                    for name, shape, scale in weights
+                "file": file,
+                "input": found.input_shape,
+                "weights": [[name, self._number(cut)] for name, cut in found.weights.items()],
+                "layers": [
+                    [name, self.layers.setdefault(layer, len(self.layers))]
+                    for name, layer in layers.items()
                 ],
             }
         )
         return number
+
+    def _number(self, cut: Cut) -> int:
+        return self.weights.setdefault(cut, len(self.weights))
 
 
 def make_bundle(
@@ -145,7 +149,8 @@ def make_bundle(
             for item, number in zip(items, numbers, strict=True)
         ],
         "graphs": graphs.graphs,
-        "weights": [[shape, noise_start(shape), scale] for shape, scale in graphs.weights],
+        "weights": [cut.travelling() for cut in graphs.weights],
+        "layers": list(graphs.layers),
     }
     content = [json.dumps(plan, sort_keys=True).encode(), *graphs.files.values()]
     name = plan["id"] = hashlib.sha256(b"".join(content)).hexdigest()
@@ -173,6 +178,7 @@ def make_server(options: RemoteOptions) -> bytes:
         "items": [],
         "graphs": [],
         "weights": [],
+        "layers": [],
     }
     return zipped(_common_files(plan))
 
@@ -208,29 +214,6 @@ def items_digest(workload: Workload) -> str:
     return hashlib.sha256(repr(items).encode()).hexdigest()
 
 
-def weightless(
-    blocks: Sequence[BlockSpec], batch_size: int, dtype: str
-) -> tuple[bytes, list[tuple[str, tuple[int, ...], float]]]:
-    """The ONNX graph of `blocks` without the content of its weights, and what that is cut to.
-
-    Returns:
-        The model, and name, shape and scale of each weight. A runtime that opens the model is given
-        the weights by their names.
-    """
-    weights: list[tuple[str, tuple[int, ...], float]] = []
-
-    def note(name: str, shape: tuple[int, ...], scale: float) -> np.ndarray:
-        weights.append((name, shape, float(scale)))
-        return np.broadcast_to(np.float32(0), shape)
-
-    model = build_model(blocks, batch_size, dtype, weights=note)
-    for weight in model.graph.initializer:
-        weight.ClearField("raw_data")
-        weight.data_location = onnx.TensorProto.EXTERNAL
-        weight.external_data.add(key="location", value="noise")
-    return model.SerializeToString(), weights
-
-
 def agent_text() -> str:
     """The agent as one file: its module, with the text of fofa's that it imports in their place."""
     included: dict[str, str] = {}
@@ -246,8 +229,8 @@ def _include(module: str, included: dict[str, str]) -> None:
     """Add the text of `module`, after those of the modules that it imports from fofa."""
     package, _, name = module.rpartition(".")
     text = (files(package) / f"{name}.py").read_text("utf-8")
-    for found in re.findall(r"^from (profilers\.[\w.]+) import ", text, re.MULTILINE):
+    for found in re.findall(rf"^from ({OURS}) import ", text, re.MULTILINE):
         if found not in included:
             _include(found, included)
-    statement = r"^from profilers\.[\w.]+ import (\([^)]*\)|.*)\n"
+    statement = rf"^from {OURS} import (\([^)]*\)|.*)\n"
     included[module] = re.sub(statement, "", text, flags=re.MULTILINE)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
 from fofa.precision import short_precision
-from fofa.runtime.graph import GRAPH_TYPES
+from fofa.runtime.graph import BUILT_TYPES
 from fofa.space import NetworkConfig
 from profilers.hardware.cores import numbers_in
 from profilers.hardware.devices import find_device
@@ -54,9 +54,9 @@ class RemoteOptions:
         dtype = short_precision(options.dtype or "fp32")
         batch_size = 1 if options.batch_size is None else options.batch_size
         threads = 1 if options.threads is None else options.threads
-        if dtype not in GRAPH_TYPES:
+        if dtype not in BUILT_TYPES:
             raise UserError(
-                f"another machine: dtype {dtype!r}, expected {' or '.join(GRAPH_TYPES)}"
+                f"another machine: dtype {dtype!r}, expected one of {', '.join(BUILT_TYPES)}"
             )
         if batch_size < 1 or threads < 1:
             raise UserError(f"batch size {batch_size} and {threads} threads: expected 1 or more")
@@ -85,7 +85,7 @@ class RequestRecord(BaseModel):
     space: SpaceRecord
     num_classes: Annotated[int, Field(ge=2, le=1_000_000)]
     batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]
-    dtype: Literal["fp32", "fp16"]
+    dtype: Literal["fp32", "fp16", "int8"]
     threads: Annotated[int, Field(ge=1, le=MAX_THREADS)]
     settings: dict[str, Annotated[float, Field(allow_inf_nan=False, ge=0, le=1e9)]]
 

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fofa.errors import UserError
 from fofa.files import explain, parse_json
 from fofa.latency import ProtocolRecord
-from fofa.runtime.graph import fix_batch, input_shape, noise_start
+from fofa.runtime.graph import fix_batch
 from fofa.space import BlockSpec
 from profilers.plugin import (
     Availability,
@@ -37,7 +37,7 @@ from profilers.plugin import (
     Runner,
     Session,
 )
-from profilers.remote.bundle import make_server, weightless
+from profilers.remote.bundle import make_server
 from profilers.remote.carry import unpack_script
 from profilers.remote.request import PLUGIN, RemoteOptions
 from profilers.remote.samples import (
@@ -52,6 +52,7 @@ from profilers.remote.samples import (
     protocol_of,
 )
 from profilers.remote.transport import LinkError, Transport, end_group, readable
+from profilers.remote.weightless import Weightless, weightless
 
 Kind = TypeVar("Kind", bound=BaseModel)
 ANSWER_SECONDS = 600.0
@@ -164,9 +165,7 @@ class RemoteSession(Session):
         return self._ask({"do": "state"}, RoundState).model_dump()
 
     def lower(self, blocks: Sequence[BlockSpec]) -> Runner:
-        model, weights = weightless(blocks, self._options.batch_size, self._options.dtype)
-        cuts = [[name, [shape, noise_start(shape), scale]] for name, shape, scale in weights]
-        return self._open(model, cuts, input_shape(blocks, self._options.batch_size))
+        return self._open(weightless(blocks, self._options.batch_size, self._options.dtype))
 
     def load(self, network: Path) -> Runner:
         if not network.is_file():
@@ -174,7 +173,7 @@ class RemoteSession(Session):
         try:
             model = onnx.load(network)
             fix_batch(model, self._options.batch_size)
-            return self._open(model.SerializeToString(), [], None)
+            return self._open(Weightless(model.SerializeToString(), (), {}, {}))
         except UserError as error:
             raise UserError(f"{network}: {error}") from None
         except Exception as error:  # protobuf and the operating system each raise their own
@@ -207,14 +206,15 @@ class RemoteSession(Session):
         if self._process is not None:
             self._ask({"do": "close", "network": number}, Nothing)
 
-    def _open(self, model: bytes, weights: list[Any], shape: Sequence[int] | None) -> Runner:
+    def _open(self, network: Weightless) -> Runner:
         number = next(self._numbers)
         request = {
             "do": "open",
             "network": number,
-            "model": base64.b64encode(model).decode(),
-            "weights": weights,
-            "input": shape,
+            "model": base64.b64encode(network.model).decode(),
+            "input": network.input_shape,
+            "weights": [[name, cut.travelling()] for name, cut in network.weights.items()],
+            "layers": [[name, layer.travelling()] for name, layer in network.layers.items()],
         }
         self._ask(request, Nothing)
         return RemoteRunner(self, number)

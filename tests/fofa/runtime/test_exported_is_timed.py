@@ -30,6 +30,8 @@ from profilers.plugin import PluginOptions, Session
 from profilers.plugins import cuda, onnxruntime, openvino, tensorrt
 from profilers.plugins.engine_cache import EngineCache
 from profilers.plugins.gpu_options import GpuOptions
+from profilers.remote import session as remote
+from profilers.remote.transport import Local
 
 RESOLUTION = 32
 BATCH = 3
@@ -38,8 +40,10 @@ TIMED = {
     "openvino": openvino.DTYPES,
     "cuda": GRAPH_TYPES,
     "tensorrt": GRAPH_TYPES,
+    "elsewhere": BUILT_TYPES,
 }
-"""The plugins that run networks, and in which number types."""
+"""The plugins that run networks, and in which number types; `elsewhere` is the agent's runtime on
+another machine."""
 SUBNETS = ("22222", "43234", "3x3+5x4-7x6+3x3+5x3-3x3+3x4-5x6+7x6+3x3+3x3-7x4+7x4")
 
 
@@ -133,6 +137,13 @@ def timed_graph(plugin, monkeypatch, tmp_path):
                 openvino.OpenVinoSession, "_request", lambda _, model: hand_over(model)
             )
             return openvino.PLUGIN.open(PluginOptions(dtype=dtype, **options))
+        if plugin == "elsewhere":
+            monkeypatch.setattr(remote.RemoteSession, "_start", lambda _: None)
+            monkeypatch.setattr(remote.RemoteSession, "_machine", lambda _: None)
+            monkeypatch.setattr(
+                remote.RemoteSession, "_open", lambda _, network: hand_over(network.model)
+            )
+            return remote.RemotePlugin(Local(tmp_path)).open(PluginOptions(dtype=dtype, **options))
         monkeypatch.setattr(
             onnxruntime.OnnxRuntimeSession, "_open", lambda _, model, *__: hand_over(model)
         )

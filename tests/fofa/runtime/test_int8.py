@@ -9,12 +9,8 @@ from onnx import numpy_helper
 
 from fofa.errors import UserError
 from fofa.runtime.graph import build_model, random_values, value_types
-from fofa.runtime.int8 import (
-    ActivationRange,
-    Int8Scheme,
-    parse_float_parts,
-    quantise_weight,
-)
+from fofa.runtime.int8 import ActivationRange, Int8Scheme, parse_float_parts
+from fofa.runtime.int8_weights import quantise_weight
 from fofa.space import NetworkConfig, architecture_blocks, parse_architecture
 
 BLOCKS = architecture_blocks(

@@ -34,16 +34,19 @@ def python(tmp_path_factory):
     return remote_machines.bare_python(tmp_path_factory.mktemp("bare"))
 
 
-@pytest.fixture(scope="module")
-def brought_back(tmp_path_factory, python):
-    """A bundle, and the samples that its agent wrote."""
-    folder = tmp_path_factory.mktemp("bundle")
-    done = profile("--bundle", folder / "pi.zip", "--device", "pi4", *QUICK)
+def bring_back(folder, python, *options):
+    """The samples that the agent of a bundle wrote."""
+    done = profile("--bundle", folder / "pi.zip", "--device", "pi4", *QUICK, *options)
     assert "python agent.py" in " ".join(done.stdout.split())
     unpacked = folder / "there"
     zipfile.ZipFile(folder / "pi.zip").extractall(unpacked)
     subprocess.run([python, "agent.py"], cwd=unpacked, check=True, timeout=PATIENCE_SECONDS)
     return unpacked / "samples.jsonl"
+
+
+@pytest.fixture(scope="module")
+def brought_back(tmp_path_factory, python):
+    return bring_back(tmp_path_factory.mktemp("bundle"), python)
 
 
 def test_a_bundle_goes_and_its_samples_become_a_table(brought_back, tmp_path):
@@ -83,6 +86,17 @@ def test_a_machine_over_ssh_gets_a_table_tested_by_a_second_session(
     imported = tmp_path / "pi.json"
     profile("--import", brought_back, "--out", imported)
     compared = json.loads(profile("--lut", out, "--compare", imported, "--json").stdout)
+    assert compared["differences"] == []
+
+
+def test_int8_goes_in_a_bundle_and_over_a_link_and_its_tables_are_of_int8(tmp_path, python):
+    imported, linked = tmp_path / "imported.json", tmp_path / "linked.json"
+    samples = bring_back(tmp_path, python, "--dtype", "int8")
+    profile("--import", samples, "--out", imported)
+    there = ["--device", "local:", "--option", f"python={python}", "--sessions", "1"]
+    profile(*there, "--dtype", "int8", "--out", linked, *QUICK)
+    assert [Lut.read(path).protocol.dtype for path in (imported, linked)] == ["int8", "int8"]
+    compared = json.loads(profile("--lut", linked, "--compare", imported, "--json").stdout)
     assert compared["differences"] == []
 
 
@@ -142,7 +156,7 @@ def test_hostile_samples_are_one_line_and_exit_code_2(brought_back, tmp_path):
         (["--device", "local:", "--out", "t.json", "--option", "python=/no/x", *TINY], "/no/x"),
         (["--device", "local:", "--out", "t.json", "--plugin", "cuda"], "runs onnxruntime only"),
         (["--device", "openvino", "--bundle", "b.zip"], "runs onnxruntime only"),
-        (["--device", "local:", "--out", "t.json", "--dtype", "int8"], "fp32 or fp16"),
+        (["--device", "local:", "--out", "t.json", "--dtype", "bf16"], "one of fp32, fp16, int8"),
         (["--bundle", "b.zip"], "give --device and --out"),
         (["--bundle", "b.zip", "--device", "a/b"], "expected a name of letters"),
         (["--bundle", "b.zip", "--device", "pi", "--threads", "0"], "expected 1 or more"),

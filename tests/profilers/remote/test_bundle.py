@@ -6,30 +6,37 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import remote_machines
 from onnx import numpy_helper
 
-from fofa.runtime.graph import build_model, noise_values
+from fofa.runtime.graph import BUILT_TYPES, build_model, noise_values
 from fofa.space import NetworkConfig, SearchSpace
 from profilers.hardware.devices import find_device
-from profilers.remote.bundle import agent_text, items_of, make_bundle, weightless
+from profilers.plugin import PluginOptions
+from profilers.plugins.onnxruntime import PLUGIN
+from profilers.remote import agent
+from profilers.remote.bundle import agent_text, items_of, make_bundle
 from profilers.remote.request import RemoteOptions
+from profilers.remote.weightless import weightless
 from profilers.tables.build import LutRequest
 
 
-def test_the_compound_space_at_four_resolutions_is_less_than_2_mb():
+@pytest.mark.parametrize("dtype", BUILT_TYPES)
+def test_the_compound_space_at_four_resolutions_is_less_than_2_mb(dtype):
     request = LutRequest(
         device=find_device("pi4", plugins=["onnxruntime"], plugin="onnxruntime"),
         space=SearchSpace(),
     )
-    made = make_bundle(request, RemoteOptions())
+    made = make_bundle(request, RemoteOptions(dtype=dtype))
     assert made.workload.items
     assert len(made.to_bytes()) < 2_000_000
-    assert sum(map(len, made.files.values())) < 8_000_000
+    assert sum(map(len, made.files.values())) < 12_000_000
 
 
 def test_the_same_request_gives_the_same_bytes(bundle):
@@ -53,33 +60,59 @@ def test_the_zip_holds_what_the_agent_needs_and_no_path_that_leaves_it(bundle):
     assert {graph["file"] for graph in plan["graphs"]} <= set(names)
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
-def test_weights_are_cut_from_the_noise_as_they_are_built_here(bundle, dtype):
-    from profilers.remote.agent import ELEMENT_TYPES
+@pytest.mark.parametrize("dtype", BUILT_TYPES)
+def test_the_agent_has_the_graphs_and_weights_that_are_built_here(tmp_path, unpack, dtype):
+    made = make_bundle(remote_machines.request(), RemoteOptions(dtype=dtype))
+    there = agent.Bundle(unpack(tmp_path, made))
+    runtime, items = agent.OnnxRuntime(there), items_of(made.workload)
+    assert there.num_bytes() > 0
+    np.testing.assert_array_equal(there.noise, noise_values())
+    for number, item in enumerate(items):
+        network, whole = there.network(number), build_model(item.blocks, 1, dtype)
+        bare = onnx.load_from_string(network["model"])
+        assert bare.graph.node == whole.graph.node
+        own = {weight.name: weight for weight in bare.graph.initializer}
+        given = runtime.weights_of(network)
+        for weight in whole.graph.initializer:
+            name, expected = weight.name, numpy_helper.to_array(weight)
+            found = given[name].numpy() if name in given else numpy_helper.to_array(own[name])
+            assert found.dtype == expected.dtype
+            np.testing.assert_array_equal(found, expected)
+        assert given.keys() <= own.keys()
 
-    request = remote_machines.request()
-    made = make_bundle(request, RemoteOptions(dtype=dtype))
-    plan = json.loads(made.files["plan.json"])
-    noise = np.frombuffer(made.files["noise.f32"], np.float32)
-    np.testing.assert_array_equal(noise, noise_values())
-    blocks = made.workload.canary.blocks
-    whole = build_model(blocks, 1, dtype)
-    weights = dict(plan["graphs"][plan["items"][0]["graph"]]["weights"])
-    assert len(weights) == len(whole.graph.initializer)
-    for weight in whole.graph.initializer:
-        shape, start, scale = plan["weights"][weights[weight.name]]
-        values = np.resize(np.roll(noise, -start), np.prod(shape)).reshape(shape)
-        cut = (values * np.float32(scale)).astype(ELEMENT_TYPES[dtype])
-        np.testing.assert_array_equal(cut, numpy_helper.to_array(weight))
 
-
-def test_a_graph_without_weights_is_the_graph_with_them():
+@pytest.mark.parametrize("dtype", BUILT_TYPES)
+def test_a_graph_without_weights_is_small(dtype):
     blocks = items_of(make_bundle(remote_machines.request(), RemoteOptions()).workload)[0].blocks
-    bare, weights = weightless(blocks, 1, "fp32")
-    whole, model = build_model(blocks, 1), onnx.load_from_string(bare)
-    assert model.graph.node == whole.graph.node
-    assert [name for name, _, _ in weights] == [w.name for w in whole.graph.initializer]
-    assert len(bare) < len(whole.SerializeToString()) / 10
+    whole = build_model(blocks, 1, dtype)
+    assert len(weightless(blocks, 1, dtype).model) < len(whole.SerializeToString()) / 3
+
+
+def test_of_an_int8_graph_the_runtime_makes_the_same_operators_there_as_here(
+    tmp_path, unpack, monkeypatch
+):
+    written, start = tmp_path / "made.onnx", onnxruntime.InferenceSession
+
+    def start_and_write(model, options, **chosen):
+        options.optimized_model_filepath = str(written)
+        return start(model, options, **chosen)
+
+    made = make_bundle(remote_machines.request(), RemoteOptions(dtype="int8"))
+    there = agent.Bundle(unpack(tmp_path, made))
+    monkeypatch.setattr(onnxruntime, "InferenceSession", start_and_write)
+    operators = []
+    with PLUGIN.open(PluginOptions(dtype="int8")) as here:
+        for lower in (
+            lambda: agent.OnnxRuntime(there).open(there.network(0)),
+            lambda: here.lower(made.workload.canary.blocks),
+        ):
+            assert lower().run() > 0
+            model = onnx.load(written, load_external_data=False)
+            operators.append(Counter(node.op_type for node in model.graph.node))
+    bare = onnx.load_from_string(there.network(0)["model"])
+    before = Counter(node.op_type for node in bare.graph.node)
+    assert operators[0] == operators[1]
+    assert operators[0]["DequantizeLinear"] < before["DequantizeLinear"], "8-bit operators"
 
 
 def test_the_agent_is_one_file_of_python_3_8_without_fofa():

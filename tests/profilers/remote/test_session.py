@@ -41,7 +41,7 @@ def plugin(tmp_path):
     assert list(home.iterdir()) == [], "something stays on the machine"
 
 
-@pytest.mark.parametrize("chosen", [{"batch_size": 2}, {"dtype": "fp16"}])
+@pytest.mark.parametrize("chosen", [{"batch_size": 2}, {"dtype": "fp16"}, {"dtype": "int8"}])
 def test_it_passes_the_conformance_check(plugin, options, chosen):
     assert check_plugin(plugin, options(**chosen)).available
 
