@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fofa.errors import UserError
 from fofa.files import check_replaceable, write_bytes
-from fofa.runtime.openvino import load_openvino
+from fofa.runtime.openvino import load_openvino, openvino_core
 from fofa.runtime.session import Logits, in_batches
 
 INFO_KEY = "fofa"
@@ -56,7 +56,7 @@ def convert(model: onnx.ModelProto, description: Mapping[str, str]) -> OpenVinoF
     """
     openvino = load_openvino()
     try:
-        network = openvino.Core().read_model(model.SerializeToString())
+        network = openvino_core().read_model(model.SerializeToString())
     except RuntimeError as error:
         raise UserError(f"openvino does not take the network: {error}") from None
     network.set_rt_info(json.dumps(dict(description), ensure_ascii=False), [INFO_KEY])
@@ -71,8 +71,7 @@ def openvino_logits(files: OpenVinoFiles) -> Logits:
 
     Where the batch size is fixed, images are run in batches of it, the last one filled up.
     """
-    openvino = load_openvino()
-    core = openvino.Core()
+    core = openvino_core()
     with tempfile.TemporaryDirectory(prefix="fofa-openvino-") as folder:
         path = Path(folder) / "network.xml"
         files.write(path)

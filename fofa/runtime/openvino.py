@@ -1,10 +1,12 @@
-"""OpenVINO, imported without what its package sends to its makers."""
+"""OpenVINO, imported without what its package sends to its makers, with one `Core` a process."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from types import ModuleType
+from typing import Any
 
 from fofa.errors import UserError
 
@@ -33,3 +35,18 @@ def load_openvino() -> ModuleType:
             del sys.modules[TELEMETRY]
         else:
             sys.modules[TELEMETRY] = loaded
+
+
+@functools.cache
+def openvino_core() -> Any:
+    """The process's one `openvino.Core`, which lives as long as the process.
+
+    A Core that has compiled a network gives the thread another stack for signals, and takes it away
+    when it goes. Of two Cores the first that goes takes away what the second one restores later:
+    from then on the next signal that a Python function handles (Ctrl-C, or the end of a child
+    process) ends the process with SIGSEGV, and not a word.
+
+    Raises:
+        UserError: if openvino cannot be imported.
+    """
+    return load_openvino().Core()

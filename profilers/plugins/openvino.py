@@ -24,7 +24,7 @@ from fofa.errors import UserError
 from fofa.latency import ProtocolRecord
 from fofa.precision import Precision
 from fofa.runtime.graph import build_model, fix_batch, random_input, random_values
-from fofa.runtime.openvino import INSTALL_HINT, load_openvino
+from fofa.runtime.openvino import INSTALL_HINT, load_openvino, openvino_core
 from fofa.space import BlockSpec
 from profilers.hardware.cores import pinned
 from profilers.plugin import (
@@ -79,9 +79,8 @@ class OpenVinoSession(Session):
     def __init__(
         self, batch_size: int, dtype: Precision, threads: int, *, streams: int, pin: bool
     ) -> None:
-        openvino = load_openvino()
-        self._version = str(openvino.__version__).partition("-")[0]
-        self._core = openvino.Core()
+        self._version = str(load_openvino().__version__).partition("-")[0]
+        self._core = openvino_core()
         try:
             # It counts the cores once in a process: here, before the process is kept on a few.
             self._processor = str(self._core.get_property(DEVICE, "FULL_DEVICE_NAME"))
