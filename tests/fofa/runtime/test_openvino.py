@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-TELEMETRY = """
+IMPORT = """
 import os, sys, threading
 forks = []
 os.register_at_fork(after_in_parent=lambda: forks.append(1))
@@ -38,11 +38,16 @@ print(len(taken))
 """
 
 
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
 def test_importing_it_sends_nothing_and_starts_nothing() -> None:
-    done = subprocess.run([sys.executable, "-c", TELEMETRY], capture_output=True, text=True, check=True)
+    done = run(IMPORT)
+    assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split() == ["openvino.tools.ovc.telemetry_stub", "0", "False"]
 
 
 def test_a_signal_after_several_sessions_is_handled() -> None:
-    done = subprocess.run([sys.executable, "-c", SIGNALS], capture_output=True, text=True)
+    done = run(SIGNALS)
     assert (done.returncode, done.stdout.strip()) == (0, "9"), done.stderr[-2000:]
