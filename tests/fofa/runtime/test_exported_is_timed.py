@@ -132,7 +132,6 @@ def timed_graph(plugin, monkeypatch, tmp_path):
                 EngineCache(tmp_path / "engines"),
             )
         if plugin == "openvino":
-            pytest.importorskip("openvino")
             monkeypatch.setattr(
                 openvino.OpenVinoSession, "_request", lambda _, model: hand_over(model)
             )
