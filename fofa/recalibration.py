@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from fofa.errors import UserError
 from fofa.runs import Run
 from fofa.space import Architecture, NetworkConfig, Subnet
-from fofa.supernet.elastic import Normalise
+from fofa.supernet.elastic import Normalise, shared_norm
 from fofa.supernet.model import Supernet
 from fofa.supernet.network import ANY_RESOLUTION, PlainNetwork
 from fofa.supernet.prefix_tree import Node, PrefixTree, Step, path, prefix_tree, walk
@@ -108,16 +108,20 @@ class Moments:
         mean, variance = torch.zeros(2, layout.size, dtype=torch.float64, device=device).unbind()
         return cls(layout, mean, variance)
 
-    def observer(self, node: Node, images: int) -> Normalise:
-        """Normalise with the statistics of a batch of `images` and add them to the node's sums."""
+    def observer(self, node: Node, images: int, *, by_running: bool = False) -> Normalise:
+        """Normalise with the statistics of a batch of `images` and add them to the node's sums.
+
+        Or add them, and normalise with the layer's running statistics.
+        """
 
         def observe(layer: nn.BatchNorm2d, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             at = self.layout.place(node, layer)
             mean, variance = batch_moments(x.to(weight.dtype))
-            out = F.batch_norm(x, mean, variance, weight, bias, eps=layer.eps)
             self.mean[at] += images * mean
             self.variance[at] += images * variance
-            return out
+            if by_running:
+                return shared_norm(layer, x, weight, bias)
+            return F.batch_norm(x, mean, variance, weight, bias, eps=layer.eps)
 
         return observe
 
@@ -190,12 +194,22 @@ class Statistics:
 
 @torch.inference_mode()
 def observe_batch(
-    supernet: Supernet, moments: Moments, images: Tensor, *, bf16: bool = False
+    supernet: Supernet,
+    moments: Moments,
+    images: Tensor,
+    *,
+    bf16: bool = False,
+    by_running: bool = False,
 ) -> None:
-    """Add the batch statistics of [N, 3, R, R] images, in every node, to `moments`."""
+    """Add the batch statistics of [N, 3, R, R] images, in every node, to `moments`.
+
+    Args:
+        by_running: layers normalise with their running statistics meanwhile, not the batch's; the
+            supernet is in evaluation mode.
+    """
 
     def run(node: Node, x: Tensor) -> Tensor:
-        observe = moments.observer(node, len(images))
+        observe = moments.observer(node, len(images), by_running=by_running)
         return supernet.run_step(node.step, x, observe, weights[node.number])
 
     x = images.contiguous(memory_format=torch.channels_last)

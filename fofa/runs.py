@@ -32,6 +32,8 @@ Shift = Annotated[float, Field(allow_inf_nan=False)]
 
 RECORD_NAME = "run.json"
 WEIGHTS_NAME = "weights.safetensors"
+PRETRAINED = "pretrained"
+"""The recipe of a run that is one published network, its largest; no other subnet was trained."""
 
 
 class RunRecord(FileModel):

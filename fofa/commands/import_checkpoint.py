@@ -79,13 +79,14 @@ def _checkpoint(path: Path, data: str) -> tuple[Supernet, RunRecord]:
 def _lite0(data: str) -> tuple[Supernet, RunRecord]:
     from torchvision.models import EfficientNet_B0_Weights
 
+    from fofa.runs import PRETRAINED
     from fofa.supernet.pretrained import LITE0_NORMALISATION, find_lite0, load_lite0
 
     supernet = load_lite0(find_lite0())
     # Of ImageNet, that is; reading the list loads no weights.
     classes = list(EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"])
     channels = (LITE0_NORMALISATION,) * 3
-    return supernet, _record(supernet, "pretrained", data, classes, channels, channels)
+    return supernet, _record(supernet, PRETRAINED, data, classes, channels, channels)
 
 
 def _record(

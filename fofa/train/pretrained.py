@@ -9,7 +9,7 @@ from fofa.data import DataSource
 from fofa.data.normalising import normalised_as
 from fofa.errors import UserError
 from fofa.recipes import RECIPES, Phase, Recipe
-from fofa.runs import Run
+from fofa.runs import PRETRAINED, Run
 from fofa.supernet.channel_sorting import sort_channels
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
@@ -51,6 +51,14 @@ class Pretrained:
             )
         same = list(data.class_names) == run.record.class_names
         return cls(run=run, head=settings.init_head or ("kept" if same else "fitted"))
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether its running statistics are those that its largest subnet was made with.
+
+        A supernet's are of all its subnets, and of none.
+        """
+        return self.run.record.recipe == PRETRAINED
 
     def recorded(self, settings: TrainSettings) -> TrainSettings:
         """Settings that say which weights those were."""

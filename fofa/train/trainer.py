@@ -26,6 +26,7 @@ from fofa.train.checkpoint import (
 from fofa.train.learner import check_enough
 from fofa.train.linear_head import fit_head
 from fofa.train.metrics import Clocks, CostMeter, peak_memory_bytes
+from fofa.train.norms import take_statistics
 from fofa.train.reporting import DivergedError, Reporter, RunLog
 from fofa.train.schedule import PhasePlan
 from fofa.train.settings import RunOptions
@@ -118,7 +119,10 @@ class Trainer:
         if self._step or self.setup.settings.init_head != "fitted":
             return
         resolution = max(self.setup.settings.resolutions)
-        top1 = fit_head(self.learner.supernet, self.setup.data, resolution, self.processes)
+        place = (self.learner.supernet, self.setup.data, resolution, self.processes)
+        if self.setup.pretrained is not None and self.setup.pretrained.has_statistics:
+            take_statistics(*place)
+        top1 = fit_head(*place)
         if self._budget is not None:
             self._take(self._budget.after(self._spent()))
         if self._console is not None:
