@@ -1,4 +1,4 @@
-"""Presets: where a recipe trains. Data set, resolutions, batch, and how much of the schedule.
+"""Presets: where a recipe trains, and which: data, resolutions, batch, how much of the schedule.
 
 Everything in a preset can be changed by an option of `fofa-train`.
 """
@@ -21,6 +21,7 @@ class Preset:
     """A training setting.
 
     Attributes:
+        recipe: what trains where none is named (`fofa.recipes`).
         data: the spec to use when none is given; None where a folder has to be named.
         data_sets: kinds of data that the preset is meant for.
         batch_size: images of one process and step.
@@ -34,6 +35,7 @@ class Preset:
 
     name: str
     summary: str
+    recipe: str = "fofa-n3"
     data: str | None
     data_sets: tuple[str, ...]
     resolutions: tuple[int, ...]

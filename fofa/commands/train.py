@@ -23,8 +23,9 @@ app = make_app("Train a supernet. Running the same command again resumes a run t
 
 DEFAULTS = RunOptions()
 EPILOG = ending(
-    "fofa-train --recipe fofa-n3 --out runs/shapes",
-    "fofa-train --recipe fofa-n3 --data folder:photos --init runs/lite0 --out runs/photos",
+    "fofa-train --out runs/shapes",
+    "fofa-train --data folder:photos --init runs/lite0 --out runs/photos",
+    "fofa-train --recipe smallest-first --preset cifar10-small --download --out runs/cifar10",
     "torchrun --nproc-per-node 8 --no-python fofa-train --recipe fofa-n3 --preset imagenet "
     "--data imagenet:DIR --out runs/imagenet",
     more="Training cannot go on when it diverged or another process of the job was lost: the last "
@@ -35,8 +36,13 @@ EPILOG = ending(
 
 @app.command(epilog=EPILOG)
 def train(
-    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")],
     out: Annotated[Path, typer.Option(help="Run folder, made if need be.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help=f"One of {', '.join(RECIPES)}; by default the preset's, which is fofa-n3."
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -203,6 +209,12 @@ def train(
         validate_share=validate_share,
     )
     console = stderr_console()
+    if recipe is None and processes.is_main:
+        console.print(
+            f"recipe {settings.recipe}, as the preset {setting.name} has it; "
+            "--recipe names another",
+            soft_wrap=True,
+        )
     raise typer.Exit(launch(settings, options, out, processes, console, setting.proxy))
 
 

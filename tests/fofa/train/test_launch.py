@@ -12,10 +12,11 @@ from PIL import Image
 
 from fofa.data import open_data
 from fofa.errors import UserError
-from fofa.presets import PRESETS
+from fofa.presets import PRESETS, Preset
 from fofa.recipes import RECIPES
 from fofa.runs import Run
 from fofa.train import learner
+from fofa.train.settings import TrainSettings
 
 Start = Callable[..., tuple[int, str]]
 
@@ -31,6 +32,28 @@ def test_every_recipe_trains_a_tiny_run(start: Start, tmp_path: Path, recipe: st
     names = [phase.name for phase in RECIPES[recipe]().phases]
     assert list(dict.fromkeys(json.loads(line)["phase"] for line in lines)) == names
     assert all(name in text for name in names)
+
+
+def test_without_a_recipe_it_is_the_presets_said_recorded_and_resumed(
+    start: Start, tmp_path: Path
+) -> None:
+    code, text = start(recipe=None)
+    wanted = PRESETS["shapes"].recipe
+    assert code == 0
+    assert f"recipe {wanted}, as the preset shapes has it; --recipe names another" in text
+    assert TrainSettings.read(tmp_path / "run" / "settings.json").recipe == wanted
+    assert Run.open(tmp_path / "run").record.recipe == wanted
+    for same in (None, wanted):
+        code, text = start(recipe=same)
+        assert (code, "nothing to do" in text) == (0, True)
+        assert ("--recipe names another" in text) == (same is None)
+    with pytest.raises(UserError, match=f"recipe is {wanted} there and compofa here"):
+        start(recipe="compofa")
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_every_preset_names_a_recipe_that_there_is(preset: Preset) -> None:
+    assert preset.recipe in RECIPES
 
 
 @pytest.mark.parametrize("recipe", ["fofa-n4", "compofa"])
