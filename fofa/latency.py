@@ -70,7 +70,8 @@ class LutEntry(BaseModel):
     """Latency of one block at one resolution, in milliseconds for the whole batch.
 
     `latency_ms` is the block's share of a network; `alone_ms`, where it was measured, is the time
-    of the block run by itself, and `mad_ms` and `samples` are those of that time. `deviation_ms` is
+    of the block run by itself, and `mad_ms` and `samples` are those of that time. `energy_mj` is
+    its share of the energy of one image. `deviation_ms` is
     the block's share of the standard deviation of a network's error, calibration applied: the sum
     over a network's blocks is at least that network's own.
     """
@@ -89,6 +90,7 @@ class LutEntry(BaseModel):
     alone_ms: Positive | None = None
     mad_ms: NonNegative | None = None
     samples: Annotated[int, Field(ge=0)] | None = None
+    energy_mj: Positive | None = None
 
     @model_validator(mode="after")
     def _check_key(self) -> LutEntry:
@@ -149,6 +151,33 @@ class Calibration(BaseModel):
     offset_ms: Finite
 
 
+class EnergyRecord(BaseModel):
+    """How the entries' energies were obtained, and by how much sums of them are off.
+
+    They are of what `source` counts, its idle power included. The energy of a network's image is
+    the sum of its entries' `energy_mj` and the resolution's `offset_mj`.
+
+    Attributes:
+        idle_watts: what was counted before anything ran.
+        window_seconds: each network ran again and again for so long, twice.
+        noise_percent: mean difference between the two.
+        networks: that were left out of the fit, which the errors are of.
+        measured_mj: of an image, by network: all that were measured.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    idle_watts: NonNegative
+    window_seconds: Positive
+    noise_percent: NonNegative
+    networks: Annotated[int, Field(ge=1)]
+    mape_percent: NonNegative
+    max_percent: NonNegative
+    offset_mj: dict[str, Finite]
+    measured_mj: dict[str, Positive]
+
+
 class Stability(BaseModel):
     """Whether the measurement can be trusted, and every reason against it."""
 
@@ -176,6 +205,7 @@ class Lut(FileModel):
     calibration: dict[str, Calibration] = Field(default_factory=dict)
     validation: Validation | None = None
     stability: Stability | None = None
+    energy: EnergyRecord | None = None
     created: str | None = None
     source: str | None = None
     raw_samples: str | None = None
@@ -199,6 +229,11 @@ class Lut(FileModel):
         for name in self.calibration:
             if not name.isascii() or not name.isdigit() or int(name) not in resolutions:
                 raise ValueError(f"calibration for {name!r}, which is not one of the resolutions")
+        if self.energy is not None:
+            if any(entry.energy_mj is None for entry in self.entries):
+                raise ValueError("some entries have no energy")
+            if self.energy.offset_mj.keys() != {str(resolution) for resolution in resolutions}:
+                raise ValueError("the energies' offsets are of other resolutions than the space's")
         return self
 
     @property
@@ -317,6 +352,39 @@ class Lut(FileModel):
             max(0.0, low.factor * latency + low.deviations * deviation),
             high.factor * latency + high.deviations * deviation,
         )
+
+    @cached_property
+    def _energies(self) -> dict[tuple[int, BlockKey], float]:
+        return {(entry.resolution, entry.key): entry.energy_mj or 0.0 for entry in self.entries}
+
+    def block_mj(self, resolution: int, key: BlockKey) -> float:
+        """Share of one block in the energy of a network's image, in a table that has energies."""
+        self.block_ms(resolution, key)
+        return self._energies[resolution, key]
+
+    def energy_mj(self, architecture: Architecture) -> float:
+        """Predicted energy of one image.
+
+        Raises:
+            UserError: if the table has no energies, or lacks a block.
+        """
+        resolution = architecture.resolution
+        blocks = sum(self.block_mj(resolution, key) for key in block_keys(architecture))
+        return blocks + self.known_energy.offset_mj[str(resolution)]
+
+    @property
+    def known_energy(self) -> EnergyRecord:
+        """The record of the energies.
+
+        Raises:
+            UserError: if there are none.
+        """
+        if self.energy is None:
+            raise UserError(
+                f"the table of {self.device.requested} has no energies: fofa-profile --energy "
+                "measures them, where hardware counts them"
+            )
+        return self.energy
 
     def latencies_ms(self, architectures: Iterable[Architecture]) -> np.ndarray:
         """Predicted latency of each architecture, as a float64 vector."""

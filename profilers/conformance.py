@@ -116,6 +116,7 @@ def check_session(plugin: MeasuringPlugin, options: PluginOptions, *, simulated:
         with plugin.open(options) as session:
             _check_records(plugin, session, options)
             _check_machine(session)
+            _check_energy(session)
             _check_running(session, simulated=simulated)
             _check_loading(session)
 
@@ -215,6 +216,17 @@ def _check_machine(session: Session) -> None:
         and all(value is None or value >= 0 for value in reading.values()),
         f"meter() gives {', '.join(Interference._fields)}, each None or no less than 0",
     )
+
+
+def _check_energy(session: Session) -> None:
+    """Energy is counted, or a person is told why not."""
+    try:
+        with session.energy() as counter:
+            source, joules = counter.source, counter.joules()
+    except UserError:
+        return
+    _require(bool(source.strip()), "a counter of energy says what counts")
+    _require(math.isfinite(joules) and joules >= 0, "a counter of energy shows joules, 0 or more")
 
 
 def _check_loading(session: Session) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -78,6 +79,19 @@ Meter = Callable[[], Mapping[str, float | None]]
 `profilers.hardware.load.Interference`; None where the machine does not tell."""
 
 
+@dataclass(frozen=True, slots=True)
+class EnergyCounter:
+    """Counts the energy that hardware takes.
+
+    Attributes:
+        source: what counts, and of what.
+        joules: since some moment; it shows another number only from time to time.
+    """
+
+    source: str
+    joules: Callable[[], float]
+
+
 class Session(ABC):
     """An opened runtime with fixed options. A context manager; leaving it frees the runtime."""
 
@@ -129,6 +143,14 @@ class Session(ABC):
     def meter(self) -> Meter | None:
         """What reads the load of the machine that runs what is lowered; None: it is this one."""
         return None
+
+    def energy(self) -> AbstractContextManager[EnergyCounter]:
+        """Opens what counts the energy of the hardware that runs what is lowered.
+
+        Raises:
+            UserError: saying why it cannot be read.
+        """
+        raise UserError(f"plugin {self.protocol.plugin} knows no counter of energy")
 
     def hardware(self) -> dict[str, Any]:
         """What the measurement runs on (model names, versions), as the table records it."""

@@ -45,8 +45,8 @@ OPTION_GROUPS = {
         "--calibration-images --held-out --limit --no-data --quantisation-images --test-images"
     ),
     "Machine": (
-        "--batch-size --checkpoint-seconds --checkpoint-steps --compile --device --one-at-a-time "
-        "--option --plugin --require-match --threads --workers"
+        "--batch-size --checkpoint-seconds --checkpoint-steps --compile --device --energy "
+        "--one-at-a-time --option --plugin --require-match --threads --workers"
     ),
     "Comparison": (
         "--accuracy-tolerance --check --compare --latency-tolerance --strict --update-baseline "

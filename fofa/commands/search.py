@@ -90,6 +90,13 @@ def search(
             help="Limit on the activations of one image that are held at once, such as 2MB."
         ),
     ] = None,
+    max_energy: Annotated[
+        float | None,
+        typer.Option(
+            help="Limit on the energy of one image in mJ, by latency tables that have energies "
+            "(fofa-profile --energy)."
+        ),
+    ] = None,
     dtype: Annotated[
         str | None,
         typer.Option(
@@ -149,7 +156,8 @@ def search(
         size=None if max_size is None else parse_bytes(max_size, "--max-size"),
         memory=None if max_memory is None else parse_bytes(max_memory, "--max-memory"),
     )
-    limits = bool(max_latency or max_macs is not None or budgets.limited)
+    single = max_macs is not None or max_energy is not None
+    limits = bool(max_latency or single or budgets.limited)
     if not (limits or pareto or plot):
         raise UserError("give a limit (--max-latency, --max-macs), or --pareto for the whole front")
     if verify_ and (run is None or not max_latency):
@@ -164,6 +172,7 @@ def search(
         accuracy=sources[0].accuracy,
         targets=read_targets(lut or [], max_latency or []),
         max_macs=max_macs,
+        max_energy_mj=max_energy,
         space=_space(space),
         resolutions=parse_resolutions(resolutions),
         joint=joint,

@@ -139,6 +139,17 @@ def deviation_costs(lut: Lut, resolutions: Sequence[int], *, kind: SpaceKind) ->
     return additive_costs(space, tuple(resolutions), lut.block_deviation_ms)
 
 
+def energy_costs(lut: Lut, resolutions: Sequence[int], *, kind: SpaceKind) -> CostTable:
+    """The energies (mJ of one image) of a look-up table.
+
+    Raises:
+        UserError: if it has none.
+    """
+    space, offsets = replace(lut.search_space, kind=kind), lut.known_energy.offset_mj
+    table = additive_costs(space, tuple(resolutions), lut.block_mj)
+    return replace(table, fixed=table.fixed + [offsets[str(size)] for size in resolutions])
+
+
 def macs_costs(
     config: NetworkConfig, resolutions: Sequence[int], *, kind: SpaceKind = "elastic"
 ) -> CostTable:
@@ -183,7 +194,7 @@ def unattainable(
     limit: float, unit: str, name: str, cost: float, label: str = ""
 ) -> NothingWithinError:
     """The error for a limit below the cheapest architecture."""
-    cheapest = "fastest" if unit == "ms" else "smallest"
+    cheapest = {"ms": "fastest", "mJ": "most frugal"}.get(unit, "smallest")
     return NothingWithinError(
         f"no architecture is within {amount(limit, unit, label)}: "
         f"the {cheapest}, {name}, takes {amount(cost, unit)}"
@@ -192,7 +203,7 @@ def unattainable(
 
 def amount(value: float, unit: str, label: str = "") -> str:
     """A cost as messages show it: with its unit and, where `label` is given, what it is on."""
-    number = f"{value:.6g}" if unit == "ms" else f"{value:,.0f}"
+    number = f"{value:.6g}" if unit in ("ms", "mJ") else f"{value:,.0f}"
     return f"{number} {unit}{f' on {label}' if label else ''}"
 
 

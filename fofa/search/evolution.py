@@ -23,7 +23,7 @@ import numpy as np
 from fofa.errors import UserError
 from fofa.predictor.model import Predictor
 from fofa.search.budgets import UNITS, Kind
-from fofa.search.costs import latency_costs, macs_costs
+from fofa.search.costs import energy_costs, latency_costs, macs_costs
 from fofa.search.exact import pareto_front
 from fofa.search.local_search import Found, race
 from fofa.search.pairing import network_config, pair_with_all
@@ -94,6 +94,13 @@ def search_elastic(
         bounds = latency_costs(target.lut, at, kind="elastic", level=problem.level)
         predicted.append(latency_costs(target.lut, at, kind="elastic"))
         latencies.append(Constraint(bounds, limit, "ms", target.lut.device.requested))
+    most_mj = problem.max_energy_mj or np.inf
+    energies = [
+        None
+        if lut.energy is None
+        else Constraint(energy_costs(lut, at, kind="elastic"), most_mj, "mJ", lut.device.requested)
+        for lut, at in zip(luts, timed, strict=True)
+    ]
     macs = macs_costs(network_config(predictor), resolutions)
     deployed = problem.deployed(targets)
     budgets: dict[Kind, Constraint] = {
@@ -103,6 +110,7 @@ def search_elastic(
     constraints = [
         *latencies,
         Constraint(macs, problem.max_macs or np.inf, "MACs"),
+        *(energy for energy in energies if energy is not None),
         *budgets.values(),
     ]
     limited = [constraint for constraint in constraints if np.isfinite(constraint.limit)]
@@ -119,6 +127,10 @@ def search_elastic(
             macs=round(float(macs.of(found.best)[0])),
             timed_as=tuple(replace(found.best, resolutions=at).architecture(0) for at in timed),
             latencies_ms=tuple(float(costs.of(found.best)[0]) for costs in predicted),
+            energies_mj=tuple(
+                None if energy is None else float(energy.costs.of(found.best)[0])
+                for energy in energies
+            ),
             amounts={kind: float(c.costs.of(found.best)[0]) for kind, c in budgets.items()},
         )
 

@@ -73,6 +73,8 @@ def search_all(problem: Problem, targets: tuple[Target, ...], *, pareto: bool) -
         columns = [candidates.latency_ms for candidates in timings]
         if not targets:
             columns = [first.macs.astype(np.float64)]
+        if problem.max_energy_mj is not None:
+            columns += [candidates.energy_mj for candidates in timings]
         if len(columns) + len(amounts) > 1:
             costs = np.column_stack([*columns, *amounts.values()])
             rows = joint_front(first.top1[inside], costs[inside])
@@ -200,6 +202,8 @@ def _limits(
                 bound = target.lut.bound(problem.level)
                 cost = bound.factor * cost + bound.deviations * candidates.deviation_ms
             limits.append((cost, limit, "ms", target.lut.device.requested))
+        if (limit := problem.max_energy_mj) is not None:
+            limits.append((candidates.energy_mj, limit, "mJ", target.lut.device.requested))
     if problem.max_macs is not None:
         limits.append((timings[0].macs.astype(np.float64), problem.max_macs, "MACs", ""))
     return limits
@@ -233,6 +237,10 @@ def _choice(
         macs=int(first.macs[row]),
         timed_as=tuple(candidates.timed_as[row] for candidates in timed),
         latencies_ms=tuple(float(candidates.latency_ms[row]) for candidates in timed),
+        energies_mj=tuple(
+            None if np.isnan(energy := candidates.energy_mj[row]) else float(energy)
+            for candidates in timed
+        ),
         amounts={kind: float(values[row]) for kind, values in amounts.items()},
     )
 

@@ -18,7 +18,7 @@ from fofa.accuracy import AccuracyTable, ProxyRecord, SpaceRecord
 from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.predictor.model import Predictor
-from fofa.search.costs import deviation_costs, latency_costs, macs_costs
+from fofa.search.costs import deviation_costs, energy_costs, latency_costs, macs_costs
 from fofa.space import Architecture, NetworkConfig, SpaceKind
 from fofa.space.encoding import Population, compound_architectures, compound_population, encode
 
@@ -35,6 +35,7 @@ class Candidates:
         latency_ms: of a batch, float64 (N,); NaN where there is no latency table.
         deviation_ms: standard deviation of its error, as far as the table has it for each network,
             float64 (N,).
+        energy_mj: of one image, float64 (N,); NaN where the table has no energies.
         macs: of the accuracy table's architecture, int64 (N,).
         notes: sentences that every output made from these rows must repeat.
     """
@@ -44,6 +45,7 @@ class Candidates:
     top1: np.ndarray
     latency_ms: np.ndarray
     deviation_ms: np.ndarray
+    energy_mj: np.ndarray
     macs: np.ndarray
     notes: tuple[str, ...]
 
@@ -58,6 +60,7 @@ class Candidates:
             top1=self.top1[rows],
             latency_ms=self.latency_ms[rows],
             deviation_ms=self.deviation_ms[rows],
+            energy_mj=self.energy_mj[rows],
             macs=self.macs[rows],
             notes=self.notes,
         )
@@ -138,6 +141,7 @@ def measured(accuracy: AccuracyTable, *, resolutions: Sequence[int] | None = Non
         top1=np.array([row.top1 for row in rows]),
         latency_ms=np.full(len(rows), np.nan),
         deviation_ms=np.zeros(len(rows)),
+        energy_mj=np.full(len(rows), np.nan),
         macs=np.array([row.macs for row in rows], dtype=np.int64),
         notes=(),
     )
@@ -211,6 +215,7 @@ def predict_compound(lut: Lut | None, predictor: Predictor, pairing: Pairing) ->
         top1=100 * predictor.predict(population),
         latency_ms=np.full(len(architectures), np.nan),
         deviation_ms=np.zeros(len(architectures)),
+        energy_mj=np.full(len(architectures), np.nan),
         macs=costs.of(population).round().astype(np.int64),
         notes=(),
     )
@@ -242,6 +247,9 @@ def _timed(
         top1=rows.top1,
         latency_ms=costs.of(population),
         deviation_ms=deviation_costs(lut, pairing.timed, kind=covered).of(population),
+        energy_mj=rows.energy_mj
+        if lut.energy is None
+        else energy_costs(lut, pairing.timed, kind=covered).of(population),
         macs=rows.macs,
         notes=pairing.notes,
     )

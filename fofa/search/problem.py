@@ -58,6 +58,7 @@ class Problem:
         accuracy: where accuracy comes from.
         targets: one network is found for each, or, with `joint`, one that keeps all limits. May be
             empty where only multiply-adds are limited.
+        max_energy_mj: of one image, by each target's table.
         space: the predictor's search space; with an accuracy table what it holds is searched.
         resolutions: restrict the search to these, as the accuracy names them.
         margin: how sure a limit is to be kept by a single network (`fofa.validation.Margin`);
@@ -75,6 +76,7 @@ class Problem:
     accuracy: AccuracyTable | Predictor
     targets: tuple[Target, ...] = ()
     max_macs: float | None = None
+    max_energy_mj: float | None = None
     space: SpaceKind = "compound"
     resolutions: tuple[int, ...] | None = None
     joint: bool = False
@@ -86,9 +88,16 @@ class Problem:
 
     def __post_init__(self) -> None:
         limits = [(target.limit_ms, "a latency limit") for target in self.targets]
-        for value, name in [*limits, (self.max_macs, "a limit on multiply-adds")]:
+        limits.append((self.max_macs, "a limit on multiply-adds"))
+        limits.append((self.max_energy_mj, "a limit on energy"))
+        for value, name in limits:
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise UserError(f"{name} of {value:g}: expected a finite number above 0")
+        if self.max_energy_mj is not None:
+            if not self.targets:
+                raise UserError("a limit on energy needs a latency table with energies: give --lut")
+            for target in self.targets:
+                target.lut.known_energy  # noqa: B018 - raises where there is none
         if self.joint and len(self.targets) < 2:
             raise UserError("a joint search needs two or more latency tables")
         if self.space == "elastic":
@@ -168,6 +177,7 @@ class Choice:
         timed_as: for each target, the architecture whose latency was looked up; another resolution
             than the network's where the accuracy is a declared stand-in.
         latencies_ms: for each target, of a batch.
+        energies_mj: for each target, of one image; None where its table has no energies.
         amounts: of what a budget limits.
     """
 
@@ -176,6 +186,7 @@ class Choice:
     macs: int
     timed_as: tuple[Architecture, ...]
     latencies_ms: tuple[float, ...]
+    energies_mj: tuple[float | None, ...]
     amounts: Mapping[Kind, float] = field(default_factory=dict)
 
 

@@ -23,6 +23,8 @@ two is one network on one device; a joint search has a row for each device:
                         that keep the limit
     top1, top1_source   percent; measured or predicted
     macs, max_macs      of one image
+    energy_mj, max_energy
+                        of one image, predicted by the table; null where it has no energies
     params, size_bytes, memory_bytes
                         parameters, bytes of the ONNX file (computed, within 1%; without its own
                         description) and the peak of one image's activations in bytes, as
@@ -69,11 +71,13 @@ class Row:
     low_ms: float | None = None
     high_ms: float | None = None
     limit_ms: float | None = None
+    energy_mj: float | None = None
     margin: Margin
     top1: float
     top1_source: Literal["measured", "predicted"]
     macs: int
     max_macs: float | None
+    max_energy: float | None = None
     params: int | None = None
     size_bytes: int | None = None
     memory_bytes: int | None = None
@@ -210,13 +214,16 @@ def _latency(row: Row) -> str:
     if row.low_ms is not None and row.high_ms is not None:
         interval = f"{row.low_ms:.3f} to {row.high_ms:.3f} ms in {INTERVAL:.0%}"
     batch = f" (batch {row.batch_size})" if row.batch_size != 1 else ""
-    return f"{row.latency_ms:.3f} ms{batch} {row.method}\n{interval}"
+    energy = "" if row.energy_mj is None else f"\n{row.energy_mj:.4g} mJ an image"
+    return f"{row.latency_ms:.3f} ms{batch} {row.method}\n{interval}{energy}"
 
 
 def _limit(row: Row) -> str:
     limits = [] if row.limit_ms is None else [f"{row.limit_ms:g} ms"]
     if row.max_macs is not None:
         limits.append(f"{row.max_macs / 1e6:g}M MACs")
+    if row.max_energy is not None:
+        limits.append(f"{row.max_energy:g} mJ")
     limits += _amounts(row.max_params, row.max_size, row.max_memory)
     if row.margin != "none":
         limits.append(f"margin: {row.margin}")

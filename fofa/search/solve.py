@@ -85,6 +85,7 @@ def _rows(problem: Problem, targets: tuple[Target, ...], choice: Choice) -> list
         top1_source="predicted" if isinstance(problem.accuracy, Predictor) else "measured",
         macs=choice.macs,
         max_macs=problem.max_macs,
+        max_energy=problem.max_energy_mj,
         dtype=problem.dtype,
         params=_whole(choice.amounts.get("params")),
         size_bytes=_whole(choice.amounts.get("size")),
@@ -109,9 +110,10 @@ def _rows(problem: Problem, targets: tuple[Target, ...], choice: Choice) -> list
             low_ms=low_ms,
             high_ms=high_ms,
             limit_ms=target.limit_ms,
+            energy_mj=energy_mj,
         )
-        for target, timed_as, latency_ms in zip(
-            targets, choice.timed_as, choice.latencies_ms, strict=True
+        for target, timed_as, latency_ms, energy_mj in zip(
+            targets, choice.timed_as, choice.latencies_ms, choice.energies_mj, strict=True
         )
         for low_ms, high_ms in [target.lut.interval_ms(timed_as) or (None, None)]
     ]

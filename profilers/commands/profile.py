@@ -193,6 +193,14 @@ def profile(
         Path | None,
         typer.Option("--import", help="Make the table of the samples that a bundle's agent wrote."),
     ] = None,
+    energy: Annotated[
+        bool,
+        typer.Option(
+            "--energy",
+            help="Measure the energy of an image, too, where the hardware counts it (RAPL, NVML): "
+            "two half seconds of each of 24 networks of every resolution.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Measure a device and write its latency table, or time one exported network."""
@@ -215,6 +223,8 @@ def profile(
     older = Lut.read(compare) if compare is not None else None
     agreement: Agreement | None = None
     stability: Stability | None = None
+    if energy and (network is not None or far_away(bundle, samples, device)):
+        raise UserError("--energy is of a table that is measured on this machine")
     if network is not None:
         if older is not None:
             raise UserError("--compare compares tables; it does not go with --network")
@@ -247,7 +257,7 @@ def profile(
         target = out or bundle
         if target is None or (device is None and samples is None):
             raise UserError("give --device and --out, or --list, or --network")
-        far = bundle is not None or samples is not None or is_address(device or "")
+        far = far_away(bundle, samples, device)
         if far:
             named = elsewhere.named_elsewhere(device, plugin, target)
         else:
@@ -285,6 +295,7 @@ def profile(
                         networks.resolutions,
                         fresh=fresh,
                         require_match=require_match,
+                        energy=energy,
                     )
             except ImpossibleTableError as error:
                 print(f"{NAME}: {error}", file=sys.stderr)
@@ -297,6 +308,11 @@ def profile(
         raise typer.Exit(1)
 
 
+def far_away(bundle: Path | None, samples: Path | None, device: str | None) -> bool:
+    """Whether another machine is measured."""
+    return bundle is not None or samples is not None or is_address(device or "")
+
+
 def make_lut(
     request: LutRequest,
     plugin: Plugin,
@@ -305,9 +321,12 @@ def make_lut(
     *,
     fresh: bool,
     require_match: bool,
+    energy: bool,
 ) -> Lut:
     """Measure or import the table and write it."""
     if isinstance(plugin, TablePlugin):
+        if energy:
+            raise UserError(f"plugin {plugin.name} runs nothing: leave out --energy")
         lut = import_table(request, plugin, resolutions)
         lut.write(out)
         return lut
@@ -324,6 +343,7 @@ def make_lut(
             )
             if request.settings.sessions > 1
             else None,
+            energy=energy,
         )
 
 

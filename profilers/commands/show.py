@@ -45,6 +45,7 @@ def summary(lut: Lut, out: Path) -> dict[str, Any]:
         "resolutions": lut.space.resolutions,
         "validation": lut.validation.model_dump() if lut.validation else None,
         "stability": lut.stability.model_dump() if lut.stability else None,
+        "energy": lut.energy.model_dump(exclude={"measured_mj"}) if lut.energy else None,
         "measurement": lut.device.measured_on.get("measurement"),
         "raw_samples": lut.raw_samples,
     }
@@ -211,6 +212,16 @@ def _rows(lut: Lut) -> list[tuple[str, str]]:
         rows += [
             ("noise", f"{validation.noise_percent:.2f}% between two timings of one network"),
         ]
+    if (energy := lut.energy) is not None:
+        rows.append(
+            (
+                "energy",
+                f"of an image, by {energy.source}: {energy.mape_percent:.1f}% off on average, "
+                f"{energy.max_percent:.1f}% at most, on {energy.networks} networks that were left "
+                f"out; {energy.noise_percent:.1f}% between two windows; {energy.idle_watts:.3g} W "
+                "when nothing runs, which is part of it",
+            )
+        )
     if (facts := lut.device.measured_on.get("measurement")) is not None:
         rows.append(
             (

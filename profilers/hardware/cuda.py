@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from ctypes.util import find_library
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from fofa.errors import UserError
 from profilers.hardware import nvml
-from profilers.plugin import Availability
+from profilers.hardware.energy import gpu_counter
+from profilers.plugin import Availability, EnergyCounter
 
 if TYPE_CHECKING:
     import torch
@@ -210,6 +212,19 @@ class CudaDevice:
         watched = self.state().get("gpu", {})
         unwatched = [name for name in WATCHED if watched.get(name) is None]
         return {"gpu": gpu | ({"unwatched": unwatched} if unwatched else {})}
+
+    def energy(self) -> AbstractContextManager[EnergyCounter]:
+        """Opens the GPU's counter of energy.
+
+        Raises:
+            UserError: if NVML does not tell it, or runs are prepared by work that would be counted.
+        """
+        if self.hides_launches or self.flush is not None:
+            raise UserError(
+                "energy is measured of runs with nothing before them: add --option launch=included "
+                "--option l2=warm"
+            )
+        return gpu_counter(self.uuid)
 
     def state(self) -> dict[str, Any]:
         """Clocks, temperature, power and other processes right now, under the key `gpu`."""

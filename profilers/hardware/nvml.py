@@ -87,6 +87,26 @@ def compute_processes(uuid: str | None = None) -> frozenset[int] | None:
         return frozenset(int(process.pid) for processes in told for process in processes)
 
 
+def energy_mj(uuid: str) -> int | None:
+    """What one GPU took since its driver was loaded, in mJ; None where NVML does not tell.
+
+    Slices have no counter of their own, and the whole GPU's is not theirs.
+    """
+    with _library() as loaded:
+        handle = _find(uuid) if loaded else None
+        if handle is None or _whole(handle) is not None:
+            return None
+        energy: int | None = _read(["nvmlDeviceGetTotalEnergyConsumption"], handle)
+        return energy
+
+
+@contextlib.contextmanager
+def kept_open() -> Iterator[None]:
+    """Readings in this context are quick: the library stays loaded between them."""
+    with _library():
+        yield
+
+
 def mig_name(name: str | None) -> str:
     """The name of a slice, which says that it is one."""
     name = name or "NVIDIA GPU"

@@ -41,6 +41,7 @@ class Instruments:
         interference: by other programs since it was last asked.
         other_profilers: how many others measure on this machine right now.
         warn: takes what a person should see at once.
+        nap: lets time pass in which this process does nothing, in seconds.
     """
 
     clock: Clock = time.perf_counter
@@ -48,6 +49,7 @@ class Instruments:
     other_profilers: Callable[[], int] = lambda: 0
     progress: Progress = field(default_factory=Progress)
     warn: Callable[[str], None] = lambda message: None
+    nap: Callable[[float], None] = time.sleep
 
 
 def visit(name: str, runner: Runner, warmup: int, samples: int, seconds: float) -> Visit:

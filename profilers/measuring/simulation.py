@@ -73,6 +73,10 @@ class SimulatedTime:
         """Seconds since the simulation began."""
         return self.seconds
 
+    def wait(self, seconds: float) -> None:
+        """Nothing runs for a while."""
+        self.seconds += seconds
+
 
 class SimulatedPlugin(MeasuringPlugin):
     """Opens sessions on a simulated device; all of them share its clock."""
@@ -93,7 +97,7 @@ class SimulatedPlugin(MeasuringPlugin):
     def instruments(self, **others: Any) -> Instruments:
         """Instruments that go by the simulated clock and see a quiet machine."""
         quiet = {"interference": lambda: Interference(other_cpu_percent=0.0, steal_percent=0.0)}
-        return Instruments(clock=self.time.now, **(quiet | others))
+        return Instruments(clock=self.time.now, nap=self.time.wait, **(quiet | others))
 
 
 class SimulatedSession(Session):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,14 @@ from fofa.runtime.graph import build_model, fix_batch, graph_inputs
 from fofa.space import BlockSpec
 from profilers.hardware.cuda import Backlog, CudaDevice, gpu_availability, open_gpu
 from profilers.hardware.gpu_memory import SharedMemory
-from profilers.plugin import Availability, MeasuringPlugin, PluginOptions, Runner, Session
+from profilers.plugin import (
+    Availability,
+    EnergyCounter,
+    MeasuringPlugin,
+    PluginOptions,
+    Runner,
+    Session,
+)
 from profilers.plugins.gpu_options import GpuOptions
 
 if TYPE_CHECKING:
@@ -111,6 +119,9 @@ class CudaSession(Session):
 
     def environment(self) -> dict[str, Any]:
         return self._device.state()
+
+    def energy(self) -> AbstractContextManager[EnergyCounter]:
+        return self._device.energy()
 
     def hardware(self) -> dict[str, Any]:
         return self._device.hardware()

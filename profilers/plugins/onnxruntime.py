@@ -39,8 +39,10 @@ from fofa.runtime.graph import (
 )
 from fofa.space import BlockSpec
 from profilers.hardware.cores import pinned
+from profilers.hardware.energy import processor_counter
 from profilers.plugin import (
     Availability,
+    EnergyCounter,
     MeasuringPlugin,
     PluginOptions,
     Runner,
@@ -130,6 +132,9 @@ class OnnxRuntimeSession(Session):
         with contextlib.suppress(PackageNotFoundError):
             found["onnx"] = version("onnx")
         return found | ({"pinned_cores": sorted(self._cores)} if self._cores else {})
+
+    def energy(self) -> contextlib.AbstractContextManager[EnergyCounter]:
+        return processor_counter()
 
     def close(self) -> None:
         self._pinning.close()

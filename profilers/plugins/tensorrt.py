@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,14 @@ from fofa.runtime.tensorrt import (
 from fofa.space import BlockSpec
 from profilers.hardware.cuda import Backlog, CudaDevice, gpu_availability, open_gpu
 from profilers.hardware.gpu_memory import SharedMemory
-from profilers.plugin import Availability, MeasuringPlugin, PluginOptions, Runner, Session
+from profilers.plugin import (
+    Availability,
+    EnergyCounter,
+    MeasuringPlugin,
+    PluginOptions,
+    Runner,
+    Session,
+)
 from profilers.plugins.engine_cache import EngineCache, cache_folder, engine_key
 from profilers.plugins.gpu_options import GpuOptions
 
@@ -131,6 +139,9 @@ class TensorRtSession(Session):
 
     def environment(self) -> dict[str, Any]:
         return self._device.state()
+
+    def energy(self) -> AbstractContextManager[EnergyCounter]:
+        return self._device.energy()
 
     def hardware(self) -> dict[str, Any]:
         return {"gpu": self._gpu}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from fofa.latency import Lut, ProtocolRecord
 from fofa.space import NetworkConfig, SearchSpace
 from profilers.hardware.devices import Device, ran_on
 from profilers.hardware.environment import capture_environment, live_state
+from profilers.measuring.energy import measure_energies
 from profilers.measuring.measurement import Measurement
 from profilers.measuring.rounds import Instruments, prepare
 from profilers.measuring.samples import (
@@ -30,6 +32,7 @@ from profilers.measuring.stability import is_disturbed
 from profilers.measuring.workload import Workload, plan_workload
 from profilers.plugin import MeasuringPlugin, PluginOptions, Session, TablePlugin
 from profilers.tables.assemble import TimedSession, assemble, impossible
+from profilers.tables.energy import with_energies
 from profilers.tables.other_session import RunSession, plan_other_session
 
 
@@ -95,6 +98,7 @@ def measure_lut(
     fresh: bool = False,
     require_match: bool = False,
     run_session: RunSession | None = None,
+    energy: bool = False,
 ) -> Lut:
     """Measure `request` on this machine and write the table to `out`, raw samples beside it.
 
@@ -103,15 +107,19 @@ def measure_lut(
 
     Args:
         run_session: times networks in another session; without it the table's own is the only one.
+        energy: measure the energy of networks, too, once all are timed.
 
     Raises:
         ImpossibleTableError: if the times cannot be those of networks, after measuring for as long
             again; nothing is written.
         UserError: if the plugin cannot run here, if the hardware is not the device's and
-            `require_match` says that it must be, or if `out` cannot be written.
+            `require_match` says that it must be, if energy cannot be read, or if `out` cannot be
+            written.
     """
     captured = capture_environment()  # before a session keeps this process on some of the cores
-    with plugin.open(request.options) as session:
+    with contextlib.ExitStack() as opened:
+        session = opened.enter_context(plugin.open(request.options))
+        counter = opened.enter_context(session.energy()) if energy else None
         elsewhere = session.machine()
         if elsewhere is not None:
             captured = {name: value for name, value in elsewhere.items() if name != "state"}
@@ -149,6 +157,10 @@ def measure_lut(
             identity,
             fault_of,
         )
+        energies = None
+        if counter is not None:
+            networks = [*workload.of("calibration"), *workload.of("validation")]
+            energies = measure_energies(session, networks, counter, instruments)
         environment |= {"before": before, "after": state_of(session)}
     first = TimedSession.of(workload, plan, rounds)
     if fault := fault_of(plan, rounds):
@@ -161,9 +173,9 @@ def measure_lut(
     for number in range(1, request.settings.sessions if run_session else 1):
         instruments.progress.stage(f"session {number + 1}", 1)
         settings = request.settings.other_session(number)
-        networks = plan_other_session(table_of(first), request.config, settings, workload)
+        further = plan_other_session(table_of(first), request.config, settings, workload)
         assert run_session is not None
-        others.append(TimedSession.of(networks, *run_session(networks, settings)))
+        others.append(TimedSession.of(further, *run_session(further, settings)))
         instruments.progress.advance()
     environment["measurement"] = {
         "seconds": round(instruments.clock() - start, 1),
@@ -172,6 +184,8 @@ def measure_lut(
         "sessions": [session_facts(other, first) for other in others],
     }
     lut = table_of(first, others)
+    if energies is not None:
+        lut = with_energies(lut, request.config, workload, energies)
     side = samples_path(out)
     samples = first.measurement.samples_file(identity, [other.measurement for other in others])
     write_samples(side, samples)

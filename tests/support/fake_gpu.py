@@ -133,6 +133,7 @@ class FakeNvml:
         slice_uuid: of a MIG slice, None where the card is whole.
         processes: numbers that the driver lists.
         elsewhere: the same of a second card, which is there if this is not None.
+        energy_mj: since the driver was loaded.
         gone: names of calls that this driver does not have any more.
     """
 
@@ -142,6 +143,7 @@ class FakeNvml:
         self.elsewhere = None
         self.gone = {"nvmlDeviceGetCurrentClocksThrottleReasons", "nvmlDeviceGetTemperature"}
         self.reasons = 0x1
+        self.energy_mj = 10**9
         self.monkeypatch = monkeypatch
 
         def by_uuid(uuid):
@@ -187,6 +189,7 @@ class FakeNvml:
             "nvmlDeviceGetTemperatureV": of_card(31),
             "nvmlDeviceGetTemperature": of_card(31),
             "nvmlDeviceGetPowerUsage": of_card(250_000),
+            "nvmlDeviceGetTotalEnergyConsumption": of_card(lambda: self.energy_mj),
             "nvmlDeviceGetCurrentClocksEventReasons": of_card(lambda: self.reasons),
             "nvmlDeviceGetCurrentClocksThrottleReasons": of_card(lambda: self.reasons),
         }

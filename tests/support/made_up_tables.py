@@ -13,7 +13,7 @@ from fofa.accuracy import (
     SpaceRecord,
     TrainingRecord,
 )
-from fofa.latency import DeviceRecord, Lut, LutEntry, ProtocolRecord
+from fofa.latency import DeviceRecord, EnergyRecord, Lut, LutEntry, ProtocolRecord
 from fofa.space import (
     Architecture,
     BlockSpec,
@@ -58,6 +58,23 @@ def make_lut(
         ],
     }
     return Lut(**values | fields)
+
+
+def with_energies(lut: Lut, block_mj: Callable[[LutEntry], float]) -> Lut:
+    """The table with an energy for each entry, and an offset that rises with the resolution."""
+    entries = [e.model_copy(update={"energy_mj": block_mj(e)}) for e in lut.entries]
+    record = EnergyRecord(
+        source="made up",
+        idle_watts=1.0,
+        window_seconds=1.0,
+        noise_percent=0.5,
+        networks=1,
+        mape_percent=1.0,
+        max_percent=2.0,
+        offset_mj={str(resolution): resolution / 100 for resolution in lut.space.resolutions},
+        measured_mj={},
+    )
+    return Lut.model_validate(lut.model_dump() | {"entries": entries, "energy": record})
 
 
 def make_validation(mape_percent: float, noise_percent: float = 0.5) -> Validation:

@@ -47,6 +47,8 @@ KEYS = {
     "max_params",
     "max_size",
     "max_memory",
+    "energy_mj",
+    "max_energy",
 }
 
 

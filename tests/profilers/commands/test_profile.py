@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import ofa_files
 import onnx
@@ -13,11 +14,15 @@ import pytest
 from in_process import run_here
 from waiting import PATIENCE_SECONDS
 
+from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.runtime.graph import build_model
 from fofa.space import NetworkConfig, network_blocks, parse_subnet
 from profilers.commands.profile import main
+from profilers.measuring import energy
 from profilers.measuring.samples import partial_path
+from profilers.plugin import EnergyCounter
+from profilers.plugins import onnxruntime
 
 COMMAND = [sys.executable, "-m", "profilers.commands.profile"]
 TINY = ["--resolutions", "32", "--width-mult", "0.25", "--num-classes", "10"]
@@ -103,6 +108,36 @@ def test_strict_is_1_exactly_where_the_table_says_unstable(tmp_path):
     stability = Lut.read(out).stability
     assert done.returncode == (0 if stability.stable else 1)
     assert json.loads(done.stdout)["stability"] == stability.model_dump()
+
+
+def test_the_energy_of_networks_is_measured_where_the_hardware_counts_it(tmp_path, monkeypatch):
+    """This process's own work stands for a counter, and short windows for long ones."""
+    watts, out = 30.0, tmp_path / "t.json"
+    counter = EnergyCounter("RAPL package-0", lambda: watts * time.process_time())
+    monkeypatch.setattr(onnxruntime, "processor_counter", lambda: nullcontext(counter))
+    monkeypatch.setattr(energy, "WINDOW_SECONDS", 0.02)
+    monkeypatch.setattr(energy, "WARMUP_SECONDS", 0.0)
+    arguments = ["--device", "cpu", "--energy", "--out", out, *ALONE]
+    done = run_here(main, "fofa-profile", *arguments)
+    if done.returncode == 1:
+        pytest.skip("this machine is too busy to measure anything on it")
+    assert done.returncode == 0, done.stderr
+    lut = Lut.read(out)
+    assert lut.energy.source == "RAPL package-0"
+    assert len(lut.energy.measured_mj) == 24
+    assert lut.energy_mj(next(lut.search_space.architectures())) > 0
+    assert "of an image, by RAPL package-0" in " ".join(done.stdout.split())
+
+
+def test_where_nothing_counts_energy_a_table_with_it_is_refused(tmp_path, monkeypatch):
+    def refuse():
+        raise UserError("the processor's energy cannot be read: no RAPL here")
+
+    monkeypatch.setattr(onnxruntime, "processor_counter", refuse)
+    done = profile("--device", "cpu", "--energy", "--out", tmp_path / "t.json", *TINY, code=2)
+    assert "no RAPL here" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_load_beside_it_makes_it_unstable(tmp_path):
@@ -199,6 +234,9 @@ def test_estimates_are_written_as_such(tmp_path):
         (["--device", "cpu", "--out", "t.json", "--compare", "l.json"], "l.json: no such file"),
         (["--lut", "l.json", "--compare", "m.json"], "no such file"),
         (["--device", "cpu", "--out", "."], "is a folder"),
+        (["--device", "local:", "--out", "t.json", "--energy"], "measured on this machine"),
+        (["--network", "none.onnx", "--energy"], "measured on this machine"),
+        (["--device", "roofline", "--out", "t.json", "--energy"], "runs nothing"),
         (["--network", "none.onnx"], "none.onnx"),
         (["--network", "none.onnx", "--lut", "none.json"], "none.json: no such file"),
     ],
