@@ -88,7 +88,7 @@ def solve_types(problems: Sequence[Problem], *, dtype: str | None, pareto: bool 
     """Search for each problem, and put together what was found.
 
     With `any`, a table of which nothing is within the limits is left out, with a note, where
-    another one of its device has a network.
+    another one of its device has a network; and what the others would have given is noted.
 
     Raises:
         UserError: as `solve` does.
@@ -110,8 +110,11 @@ def solve_types(problems: Sequence[Problem], *, dtype: str | None, pareto: bool 
     results = [row for outcome in found for row in outcome.results]
     alike = [number for outcome in found for number in outcome.num_alike]
     front = [row for outcome in found for row in outcome.pareto]
+    others: list[Row] = []
     if dtype == ANY:
         chosen = _best_of_each_device(results)
+        others = [row for number, row in enumerate(results) if number not in chosen]
+        notes += [_at_best(row) for row in others]
         results, alike = [results[row] for row in chosen], [alike[row] for row in chosen]
         front = _front_of_each_device(front)
     notes += [note for outcome in found for note in outcome.notes]
@@ -119,6 +122,7 @@ def solve_types(problems: Sequence[Problem], *, dtype: str | None, pareto: bool 
         found[0],
         results=tuple(results),
         num_alike=tuple(alike),
+        other_types=tuple(others),
         pareto=tuple(front),
         notes=tuple(dict.fromkeys(notes)),
         considered=sum(outcome.considered for outcome in found),
@@ -149,6 +153,13 @@ def _best_of_each_device(rows: Sequence[Row]) -> list[int]:
         if other is None or (-row.top1, _cost(row)) < (-rows[other].top1, _cost(rows[other])):
             best[row.device] = number
     return list(best.values())
+
+
+def _at_best(row: Row) -> str:
+    """What a device's other number type, or its other runtime, would have given."""
+    where = "" if row.device is None else f" on {row.device} ({row.lut})"
+    took = "" if row.latency_ms is None else f" in {row.latency_ms:.4g} ms"
+    return f"In {row.dtype}{where}: at best {row.top1:.1f}%{took} ({row.architecture})."
 
 
 def _front_of_each_device(rows: Sequence[Row]) -> list[Row]:

@@ -4,8 +4,9 @@ Keys of the JSON are stable. At the top: `schema` (`fofa.search/1`), `method` (`
 `evolution`), `seconds` (of searching, tables loaded), `considered` (architectures looked at),
 `seed`, `notes` (sentences that must go with the numbers), `results`, `num_alike` (for each result,
 how many architectures within its limits have a top-1 within one standard error of the best one's,
-itself among them; null for predictions) and `pareto`. A row of these
-two is one network on one device; a joint search has a row for each device:
+itself among them; null for predictions), `pareto` and `other_types` (with `--dtype any`, the best
+within the limits by each table that was not taken). A row of these three is one network on one
+device; a joint search has a row for each device:
 
     architecture        name, as the accuracy knows it
     timed_as            name whose latency was looked up; differs only for a declared stand-in
@@ -98,6 +99,7 @@ class Outcome:
     considered: int
     seconds: float
     seed: int | None
+    other_types: tuple[Row, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `--json` prints them."""
@@ -111,6 +113,7 @@ class Outcome:
             "results": [asdict(row) for row in self.results],
             "num_alike": list(self.num_alike),
             "pareto": [asdict(row) for row in self.pareto],
+            "other_types": [asdict(row) for row in self.other_types],
         }
 
 

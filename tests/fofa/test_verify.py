@@ -9,15 +9,20 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
+from in_process import run_here
+from made_up_tables import in_int8, int8_evaluation
 from rich.console import Console
 
+from fofa.commands import search
 from fofa.errors import UserError
 from fofa.latency import Lut
 from fofa.runs import Run
+from fofa.runtime.graph import build_model
 from fofa.search.problem import Problem, Target
 from fofa.search.solve import solve
-from fofa.space import parse_architecture
+from fofa.space import NetworkConfig, network_blocks, parse_architecture
 from fofa.verify import Verdict, print_verdicts, verify
 
 
@@ -50,6 +55,37 @@ def test_predicted_and_measured_side_by_side(row, run, lut) -> None:
         100 * (verdict.predicted_ms / verdict.measured_ms - 1)
     )
     assert verdict.holds == (verdict.measured_ms <= 2.0)
+
+
+def test_a_winner_of_int8_is_built_and_timed_in_int8(
+    run, make_lut, make_accuracy, tmp_path, monkeypatch
+) -> None:
+    files, timed, start = [tmp_path / "lut.json", tmp_path / "int8.json"], [], subprocess.run
+    in_int8(make_lut(width_mult=0.25, resolutions=(24, 32))).write(files[0])
+    make_accuracy(width_mult=0.25, resolutions=(24, 32), evaluation=int8_evaluation()).write(
+        files[1]
+    )
+
+    def run_and_note(command, **options) -> subprocess.CompletedProcess[str]:
+        model = onnx.load(command[command.index("--network") + 1])
+        done = start(command, **options)
+        timed.append((model, json.loads(done.stdout)))
+        return done
+
+    monkeypatch.setattr(subprocess, "run", run_and_note)
+    options = ["--lut", files[0], "--accuracy", files[1], "--max-latency", 10_000]
+    options += ["--run", run.folder, "--verify", "--json"]
+    done = run_here(search.main, "fofa-search", *options)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    [[model, timing], [row], [verdict]] = timed[0], result["results"], result["verification"]
+    assert (row["dtype"], timing["protocol"]["dtype"]) == ("int8", "int8")
+    assert verdict["measured_ms"] == timing["latency_ms"]
+    assert not [text for text in verdict["warnings"] if "dtype" in text]
+    network = parse_architecture(row["timed_as"])
+    config = NetworkConfig(width_mult=0.25, num_classes=run.record.supernet.num_classes)
+    built = build_model(network_blocks(network.subnet, network.resolution, config), 1, "int8")
+    assert model.graph.node == built.graph.node
 
 
 def fake_profile(monkeypatch, *, code: int = 0, out: str = "", err: str = "") -> None:

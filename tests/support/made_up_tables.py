@@ -10,6 +10,7 @@ from fofa.accuracy import (
     AccuracyTable,
     ArchitectureAccuracy,
     EvaluationRecord,
+    Int8Record,
     SpaceRecord,
     TrainingRecord,
 )
@@ -58,6 +59,30 @@ def make_lut(
         ],
     }
     return Lut(**values | fields)
+
+
+def in_int8(lut: Lut) -> Lut:
+    """The same table, of networks in int8."""
+    protocol = lut.protocol.model_copy(update={"dtype": "int8"})
+    return lut.model_copy(update={"protocol": protocol})
+
+
+def int8_evaluation(**fields: Any) -> EvaluationRecord:
+    """That an accuracy table was made of int8 networks; `fields` are those of `Int8Record`."""
+    values = {
+        "calibration": "minmax",
+        "granularity": "channel",
+        "float_parts": "none",
+        "range_images": 9,
+        "checks": [],
+    }
+    return EvaluationRecord(
+        calibration_images=50,
+        test_images=10,
+        split="test",
+        precision="int8",
+        int8=Int8Record(**values | fields),
+    )
 
 
 def with_energies(lut: Lut, block_mj: Callable[[LutEntry], float]) -> Lut:

@@ -131,6 +131,7 @@ def test_json_has_its_documented_keys(files) -> None:
         "results",
         "num_alike",
         "pareto",
+        "other_types",
     }
     assert result["schema"] == "fofa.search/1"
     (row,) = result["results"]

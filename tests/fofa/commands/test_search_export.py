@@ -7,8 +7,9 @@ from pathlib import Path
 import onnx
 import pytest
 from in_process import run_here
+from made_up_tables import in_int8, int8_evaluation
 
-from fofa.accuracy import EvaluationRecord, Int8Record
+from fofa.accuracy import EvaluationRecord
 from fofa.commands import search
 from fofa.latency import Lut
 from fofa.runs import Run
@@ -63,18 +64,9 @@ def test_an_int8_winner_is_exported_in_int8(
     run: Run, make_lut, make_accuracy, tmp_path: Path
 ) -> None:
     lut, accuracy = tmp_path / "lut.json", tmp_path / "accuracy.json"
-    plain = make_lut(width_mult=0.25, resolutions=(24, 32))
-    protocol = plain.protocol.model_copy(update={"dtype": "int8"})
-    plain.model_copy(update={"protocol": protocol}).write(lut)
-    record = Int8Record(
-        calibration="percentile:99.9",
-        granularity="tensor",
-        float_parts="first",
-        range_images=20,
-        checks=[],
-    )
-    evaluation = EvaluationRecord(
-        calibration_images=50, test_images=10, split="test", precision="int8", int8=record
+    in_int8(make_lut(width_mult=0.25, resolutions=(24, 32))).write(lut)
+    evaluation = int8_evaluation(
+        calibration="percentile:99.9", granularity="tensor", float_parts="first", range_images=20
     )
     make_accuracy(width_mult=0.25, resolutions=(24, 32), evaluation=evaluation).write(accuracy)
     options = ["--max-latency", 1000, "--run", run.folder, "--export", "best.onnx", "--json"]
@@ -89,9 +81,7 @@ def test_an_int8_winner_is_exported_in_int8(
 
 
 def test_int8_latencies_need_int8_accuracies(tables: list[str], tmp_path: Path) -> None:
-    table = Lut.read(Path(tables[1]))
-    protocol = table.protocol.model_copy(update={"dtype": "int8"})
-    table.model_copy(update={"protocol": protocol}).write(Path(tables[1]))
+    in_int8(Lut.read(Path(tables[1]))).write(Path(tables[1]))
     done = run_here(search.main, "fofa-search", *tables, "--max-latency", 99, cwd=tmp_path)
     assert done.returncode == 2
     assert "do not fit: latency in int8, accuracy in fp32; fofa-eval --dtype" in done.stderr

@@ -2,29 +2,19 @@
 
 import numpy as np
 import pytest
+from made_up_tables import in_int8, int8_evaluation
 
-from fofa.accuracy import EvaluationRecord, Int8Record
 from fofa.errors import UserError
 from fofa.search.number_types import Source, problems_by_type, solve_types
 from fofa.search.pairing import pair, pair_predictor
 from fofa.search.problem import Problem, Target
-
-INT8 = EvaluationRecord(
-    calibration_images=10,
-    test_images=10,
-    split="test",
-    precision="int8",
-    int8=Int8Record(
-        calibration="minmax", granularity="channel", float_parts="none", range_images=9, checks=[]
-    ),
-)
 
 
 @pytest.fixture
 def luts(make_lut):
     """One device in fp32 and, faster, in int8; another one in fp32."""
     plain = make_lut()
-    int8 = make_lut(slowdown=0.6, protocol=plain.protocol.model_copy(update={"dtype": "int8"}))
+    int8 = in_int8(make_lut(slowdown=0.6))
     return {"plain": plain, "int8": int8, "other": make_lut(device="other", slowdown=2)}
 
 
@@ -34,7 +24,9 @@ def tables(make_accuracy):
     rng = np.random.default_rng(0)
     plain = make_accuracy(top1=lambda a: float(rng.uniform(40, 80)))
     known = {row.architecture: row.top1 for row in plain.architectures}
-    int8 = make_accuracy(top1=lambda a: known[a] - float(rng.uniform(0, 15)), evaluation=INT8)
+    int8 = make_accuracy(
+        top1=lambda a: known[a] - float(rng.uniform(0, 15)), evaluation=int8_evaluation()
+    )
     return {"plain": plain, "int8": int8}
 
 
@@ -70,6 +62,27 @@ def test_any_finds_the_best_network_and_number_type(luts, tables, share):
     top1, name, architecture = brute_force(tables, luts, ("plain", "int8"), limit)
     assert (row.top1, row.lut, row.architecture) == (top1, name, architecture)
     assert row.dtype == ("int8" if name == "int8" else "fp32")
+
+
+@pytest.mark.parametrize("share", [0.7, 1.3])
+def test_any_says_what_the_other_types_would_give(luts, tables, share):
+    limit = median_ms(luts, tables) * share
+    plain = plain_problem(tables, luts, limit, names=("plain", "int8"))
+    outcome = solve_types(problems_by_type(plain, sources(tables), "any"), dtype="any")
+    [row], [other] = outcome.results, outcome.other_types
+    assert {row.lut, other.lut} == {"plain", "int8"}
+    top1, name, architecture = brute_force(tables, luts, (other.lut,), limit)
+    assert (other.top1, other.lut, other.architecture) == (top1, name, architecture)
+    assert other.top1 <= row.top1
+    note = (
+        f"In {other.dtype} on cpu ({other.lut}): at best {top1:.1f}% in {other.latency_ms:.4g} ms "
+        f"({architecture})."
+    )
+    assert note in outcome.notes
+    assert outcome.to_dict()["other_types"][0]["architecture"] == architecture
+    each = solve_types(problems_by_type(plain, sources(tables), None), dtype=None)
+    assert each.other_types == ()
+    assert not any("at best" in said for said in each.notes)
 
 
 def test_any_finds_one_network_for_each_device_or_says_which_has_none(luts, tables):
