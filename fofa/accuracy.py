@@ -86,6 +86,13 @@ class TrainingRecord(BaseModel):
     tf32: bool | None = None
     cudnn_benchmark: bool | None = None
 
+    @property
+    def spent(self) -> tuple[float, Literal["GPU-hours", "core-hours"]]:
+        """What training cost: GPU-hours, or core-hours where no GPU was used."""
+        if self.gpu_hours > 0:
+            return self.gpu_hours, "GPU-hours"
+        return self.core_hours or 0.0, "core-hours"
+
 
 class Int8Check(BaseModel):
     """A simulated int8 network beside the exact one: the exported graph in ONNX Runtime.

@@ -165,8 +165,7 @@ def state_of(job: Job) -> JobState:
         return JobState(False, False, f"other settings: {difference}", _replacing(job))
     if record.status == "running":
         return JobState(False, False, f"stopped at step {record.step}", _replacing(job))
-    hours = record.training.gpu_hours or record.training.core_hours or 0.0
-    unit = "GPU-hours" if record.training.gpu_hours else "core-hours"
+    hours, unit = record.training.spent
     trained = f"done, {hours:.3g} {unit}"
     table = AccuracyTable.read(job.table) if job.table.is_file() else None
     if (

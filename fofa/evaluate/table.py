@@ -115,7 +115,10 @@ def _int8_record(plan: Plan, measured: Measured) -> Int8Record | None:
 
 
 def _check_data(run: Run, data: DataSource, warn: Callable[[str], None]) -> None:
-    """Classes must agree; another normalisation, which is set right, is worth a warning."""
+    """Classes must agree; other images that were normalised otherwise are worth a warning.
+
+    Not so the run's own, which pretrained weights may be why: all are normalised as in training.
+    """
     expected = run.record.class_names
     if len(data.class_names) != len(expected):
         raise UserError(
@@ -124,6 +127,8 @@ def _check_data(run: Run, data: DataSource, warn: Callable[[str], None]) -> None
         )
     if run.record.status != "imported" and list(data.class_names) != expected:
         raise UserError(f"{data.spec} has other classes than the run was trained on")
+    if data.spec == run.record.data_spec:
+        return
     own, other = (*data.mean, *data.std), (*run.record.mean, *run.record.std)
     if not all(math.isclose(a, b, abs_tol=1e-3) for a, b in zip(own, other, strict=True)):
         warn(

@@ -48,7 +48,7 @@ def _result(config: Config, out: Path) -> list[str]:
     row = first_row(out / WINNER, "results")
     table, lut = AccuracyTable.read(out / ACCURACY), Lut.read(out / LATENCY)
     exported = read_json(out / EXPORTED)
-    training = table.training
+    hours, unit = table.training.spent
     lines = [
         f"# The most accurate network within {row['limit_ms']:g} ms",
         "",
@@ -57,13 +57,13 @@ def _result(config: Config, out: Path) -> list[str]:
         "| | |",
         "|---|---|",
         f"| top-1 | {row['top1']:.2f}% of {table.evaluation.test_images} images that training did "
-        f"not see ({_code(table.dataset)}) |",
+        f"not see ({_code(config.data)}) |",
         f"| latency | {_latency(row)}, {lut.method} on {_code(row['device'])} |",
         f"| limit | {row['limit_ms']:g} ms"
         f"{'' if config.max_latency else ' (the middle of what is possible; set max_latency)'} |",
         f"| size | {row['macs'] / 1e6:.1f} M multiply-adds |",
-        f"| training | {_code(table.recipe)}, {training.gpu_hours:.3g} core- or GPU-hours on "
-        f"{_code(training.device)} |",
+        f"| training | {_code(table.recipe)}, {hours:.3g} {unit} on "
+        f"{_code(table.training.device)} |",
     ]
     if isinstance(difference := exported.get("max_difference"), float):
         lines.append(f"| file | logits within {difference:.1e} of PyTorch's in ONNX Runtime |")

@@ -29,6 +29,7 @@ def test_the_guide_works_word_for_word(tmp_path: Path) -> None:
     assert len(said) == 8
     assert "a linear layer on the pretrained features is right" in said["fofa-train"]
     assert re.search(r"bird|airplane", said["fofa predict"])
+    assert "normalises images otherwise" not in said["fofa-eval"]
     for file in ("net.onnx", "chosen.onnx"):
         session = onnxruntime.InferenceSession(tmp_path / file, providers=["CPUExecutionProvider"])
         assert session.get_outputs()[0].shape[-1] == 2

@@ -11,7 +11,6 @@ import pytest
 from in_process import run_here
 from rich.console import Console
 
-from fofa.commands import run
 from fofa.commands import search as search_command
 from fofa.errors import UserError
 from fofa.pipeline import steps
@@ -207,27 +206,3 @@ def test_a_name_that_looks_like_markup_stays_text(programs: Programs) -> None:
         if line.startswith("| train |")
     )
     assert row.replace("\\|", "").count("|") == 4
-
-
-@pytest.mark.slow
-def test_from_nothing_to_a_network(tmp_path: Path) -> None:
-    """The real programs, as a person calls them; then once more, which takes no step."""
-    (tmp_path / "fofa.yaml").write_text(
-        "data: shapes\n"
-        "options:\n"
-        "  train: [--epoch-scale, '0.0005', --width-mult, '0.25', --train-fraction, '0.05']\n"
-        "  eval: [--limit, '20', --calibration-images, '20']\n"
-        "  profile: [--budget-seconds, '1', --session-gap, '0']\n"
-        "  export: [--test-images, '20', --calibration-images, '20']\n"
-    )
-    done = run_here(run.main, "fofa run", cwd=tmp_path)
-    assert done.returncode == 0
-    assert (tmp_path / "fofa-out" / "network.onnx").stat().st_size > 10_000
-    first, second = done.stdout.splitlines()
-    assert first.startswith("fofa-out/network.onnx: ")
-    assert second == "report: fofa-out/report.md"
-    before = (tmp_path / "fofa-out" / "steps.json").read_text()
-    again = run_here(run.main, "fofa run", cwd=tmp_path)
-    assert again.stdout == done.stdout
-    assert again.stderr.count("done before") == len(ALL)
-    assert (tmp_path / "fofa-out" / "steps.json").read_text() == before
