@@ -72,7 +72,7 @@ def train(
         Path | None,
         typer.Option(
             help="Run folder to begin from, of fofa-train or fofa-import: its weights, a new head "
-            "where the classes differ, a lower learning rate."
+            "where the classes differ, another learning rate."
         ),
     ] = None,
     download: Annotated[
@@ -92,8 +92,8 @@ def train(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            help="The highest one for 256 images a step, such as 0.3; by default the recipe's, and "
-            "0.2 with --init."
+            help="The highest one for 256 images a step, such as 0.3; by default the recipe's; "
+            "with --init 0.5 from a published network and 0.2 from another run."
         ),
     ] = None,
     train_fraction: Annotated[

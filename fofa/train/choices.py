@@ -12,9 +12,9 @@ from fofa.data import open_data
 from fofa.distributed import Processes
 from fofa.errors import UserError
 from fofa.presets import FOLDER, Preset, folder_preset, presets_for
-from fofa.runs import Run
+from fofa.runs import PRETRAINED, Run
 from fofa.space import MOBILENETV3
-from fofa.train.pretrained import LEARNING_RATE
+from fofa.train.pretrained import LEARNING_RATE, PRETRAINED_RATE
 from fofa.train.settings import TrainSettings
 
 
@@ -100,9 +100,10 @@ def fitted_preset(
 def _of_init(chosen: Mapping[str, object]) -> dict[str, object]:
     """What follows from the run to begin from, where a person chose nothing else."""
     path = Path(str(chosen["init"]))
-    record = Run.open(path).record.supernet
-    found = {"family": record.family, "width_mult": record.width_mult}
+    record = Run.open(path).record
+    found = {"family": record.supernet.family, "width_mult": record.supernet.width_mult}
     known = {name: value for name, value in found.items() if chosen[name] is None}
     if chosen["learning_rate"] is None:
-        known["learning_rate"] = LEARNING_RATE
+        is_new = record.recipe == PRETRAINED
+        known["learning_rate"] = PRETRAINED_RATE if is_new else LEARNING_RATE
     return {**known, "init": str(path)}

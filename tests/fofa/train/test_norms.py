@@ -19,6 +19,7 @@ from fofa.space import Architecture
 from fofa.supernet.config import SupernetConfig
 from fofa.supernet.model import Supernet
 from fofa.train.norms import take_statistics
+from fofa.train.settings import TrainSettings
 
 SIDE = 24
 
@@ -56,6 +57,17 @@ def test_a_run_from_a_published_network_begins_with_it(
     ours = Run.open(tmp_path / "run").load_supernet()
     changed = (ours.stem.bn.weight - pretrained.stem.bn.weight).abs().max() > 0.01
     assert changed == is_taken
+
+
+@pytest.mark.parametrize(("recipe", "rate"), [(PRETRAINED, 0.5), ("fofa-n3", 0.2)])
+def test_subnets_that_nobody_trained_learn_faster(
+    start: Start, tmp_path: Path, recipe: str, rate: float
+) -> None:
+    begun = make_run(tmp_path / "begun", recipe=recipe)
+    assert start(init=begun.folder)[0] == 0
+    settings = TrainSettings.of_run(tmp_path / "run")
+    assert settings is not None
+    assert settings.learning_rate == rate
 
 
 class Doubles:
