@@ -20,16 +20,7 @@ from fofa.commands.cli import (
     stdout_console,
 )
 from fofa.commands.help import ending
-from fofa.commands.int8_options import (
-    DEFAULT_CALIBRATION,
-    DEFAULT_FLOAT_PARTS,
-    DEFAULT_GRANULARITY,
-    DEFAULT_RANGE_IMAGES,
-    Calibration,
-    FloatParts,
-    Granularity,
-    RangeImages,
-)
+from fofa.commands.int8_options import Int8Options, with_int8_options
 from fofa.errors import UserError
 from fofa.files import check_replaceable, locked
 from fofa.outcomes import outcomes_path
@@ -50,7 +41,9 @@ CALIBRATION_BATCH, GPU_BATCH = 100, 512
         "torchrun --nproc-per-node 8 --no-python fofa-eval runs/mine --out mine.json",
     )
 )
+@with_int8_options
 def evaluate(
+    *,
     run: Annotated[Path, typer.Argument(help="Run folder, made by fofa-train or fofa-import.")],
     out: Annotated[Path, typer.Option(help="Accuracy table to write (JSON).")],
     data: Annotated[
@@ -95,10 +88,7 @@ def evaluate(
         ),
     ] = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="The same as --dtype bf16.")] = False,
-    quantisation_images: RangeImages = DEFAULT_RANGE_IMAGES,
-    calibration: Calibration = DEFAULT_CALIBRATION,
-    granularity: Granularity = DEFAULT_GRANULARITY,
-    float_parts: FloatParts = DEFAULT_FLOAT_PARTS,
+    int8: Int8Options,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")] = "auto",
     threads: Annotated[
         int | None,
@@ -148,12 +138,12 @@ def evaluate(
     from fofa.evaluate.table import TableRequest, make_table
     from fofa.progress import Progress, duration
     from fofa.runs import Run
-    from fofa.runtime.int8 import Quantisation, parse_scheme
+    from fofa.runtime.int8 import Quantisation
 
     precision = parse_precision(dtype or ("bf16" if bf16 else "fp32"), PRECISIONS)
     if bf16 and precision != "bf16":
         raise UserError(f"--bf16 and --dtype {precision} exclude each other")
-    scheme = parse_scheme(calibration, granularity, float_parts)
+    quantisation = Quantisation(int8.scheme(), int8.quantisation_images)
     processes = find_place(device)
     set_arithmetic(processes.device, reduced=precision == "bf16")
     num_threads = set_threads(threads, processes)
@@ -179,7 +169,7 @@ def evaluate(
         limit=limit,
         bf16=precision == "bf16",
         outcomes=outcomes,
-        int8=Quantisation(scheme, quantisation_images) if precision == "int8" else None,
+        int8=quantisation if precision == "int8" else None,
     )
     if outcomes:
         check_replaceable(outcomes_path(out))

@@ -15,16 +15,7 @@ from fofa.commands.cli import (
     stdout_console,
 )
 from fofa.commands.help import ending
-from fofa.commands.int8_options import (
-    DEFAULT_CALIBRATION,
-    DEFAULT_FLOAT_PARTS,
-    DEFAULT_GRANULARITY,
-    DEFAULT_RANGE_IMAGES,
-    Calibration,
-    FloatParts,
-    Granularity,
-    RangeImages,
-)
+from fofa.commands.int8_options import Int8Options, with_int8_options
 from fofa.errors import UserError
 from fofa.files import check_replaceable
 from fofa.precision import parse_precision
@@ -51,7 +42,9 @@ FOLDER: Format = "timm"
         "fofa-export runs/mine --architecture 23432@160 --format timm --lut cpu.json --out card",
     )
 )
+@with_int8_options
 def export(
+    *,
     run: Annotated[Path, typer.Argument(help="Run folder, made by fofa-train or fofa-import.")],
     architecture: Annotated[
         str, typer.Option(help="The network, such as 23432@160, as fofa-search names it.")
@@ -83,10 +76,7 @@ def export(
     calibration_images: Annotated[
         int, typer.Option(min=1, help="Training images that recalibrate BatchNorm.")
     ] = 2000,
-    quantisation_images: RangeImages = DEFAULT_RANGE_IMAGES,
-    calibration: Calibration = DEFAULT_CALIBRATION,
-    granularity: Granularity = DEFAULT_GRANULARITY,
-    float_parts: FloatParts = DEFAULT_FLOAT_PARTS,
+    int8: Int8Options,
     test_images: Annotated[
         int | None,
         typer.Option(min=0, help="Test images to measure the file on; 0 for none. Default: all."),
@@ -128,7 +118,6 @@ def export(
     from fofa.latency import Lut
     from fofa.runs import Run
     from fofa.runtime.graph import BUILT_TYPES
-    from fofa.runtime.int8 import parse_scheme
 
     opened = Run.open(run)
     named = parse_architecture(architecture, opened.record.supernet.family)
@@ -142,8 +131,8 @@ def export(
         data=None if no_data else open_data(data or opened.record.data_spec),
         calibration_images=calibration_images,
         batch_size=batch_size,
-        quantisation_images=quantisation_images,
-        scheme=parse_scheme(calibration, granularity, float_parts),
+        quantisation_images=int8.quantisation_images,
+        scheme=int8.scheme(),
         test_images=test_images,
         compute_capability=compute_capability,
         luts=tuple(Lut.read(path) for path in lut or ()),
