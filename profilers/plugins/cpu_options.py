@@ -1,4 +1,4 @@
-"""The options of a plugin that runs on the CPU, the same for ONNX Runtime and OpenVINO."""
+"""The options of a plugin that runs on the CPU, the same for every runtime."""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,30 +24,20 @@ import onnx
 from onnx import numpy_helper
 
 from fofa.errors import UserError
-from fofa.latency import ProtocolRecord
 from fofa.runtime.graph import (
     BUILT_TYPES,
     INPUT_NAME,
     OUTPUT_NAME,
     build_model,
-    fix_batch,
     output_shape,
     random_input,
     random_values,
     value_types,
 )
 from fofa.space import BlockSpec
-from profilers.hardware.cores import pinned
-from profilers.hardware.energy import processor_counter
-from profilers.plugin import (
-    Availability,
-    EnergyCounter,
-    MeasuringPlugin,
-    PluginOptions,
-    Runner,
-    Session,
-)
+from profilers.plugin import Availability, MeasuringPlugin, PluginOptions, Runner
 from profilers.plugins.cpu_options import PIN, CpuOptions
+from profilers.plugins.cpu_session import CpuSession
 
 PROVIDER = "CPUExecutionProvider"
 DETACHED_BYTES = 65_536
@@ -72,72 +61,34 @@ class OnnxRuntimePlugin(MeasuringPlugin):
 
     def open(self, options: PluginOptions) -> OnnxRuntimeSession:
         chosen = CpuOptions.of(self.name, options, dtypes=BUILT_TYPES, choices=CHOICES)
-        return OnnxRuntimeSession(
-            chosen.batch_size,
-            chosen.dtype,
-            chosen.threads,
-            pin=chosen.extra["pin"] == "on",
-            binding=chosen.extra["binding"] == "on",
-            spinning=chosen.extra["spinning"] == "on",
-        )
+        return OnnxRuntimeSession(chosen)
 
 
-class OnnxRuntimeSession(Session):
+class OnnxRuntimeSession(CpuSession):
     """The runtime with fixed options.
 
     Raises:
         UserError: if onnxruntime is not installed.
     """
 
-    def __init__(
-        self,
-        batch_size: int,
-        dtype: str,
-        threads: int,
-        *,
-        pin: bool = False,
-        binding: bool = False,
-        spinning: bool = True,
-    ) -> None:
+    def __init__(self, options: CpuOptions) -> None:
         try:
             import onnxruntime
         except ImportError as error:
             raise UserError(f"onnxruntime cannot be imported ({error}): {INSTALL_HINT}") from error
+        super().__init__(OnnxRuntimePlugin.name, onnxruntime.__version__, options)
         self._runtime = onnxruntime
-        self._batch_size = batch_size
-        self._dtype = dtype
-        self._threads = threads
-        self._bound, self._spinning = binding, spinning
+        self._chosen = {name: options.extra[name] for name in ("binding", "spinning")}
         self._weights: dict[tuple[tuple[int, ...], int, bytes], Any] = {}  # by shape, type, digest
-        self._pinning = contextlib.ExitStack()
-        self._cores = self._pinning.enter_context(pinned(threads)) if pin else None
 
-    @property
-    def protocol(self) -> ProtocolRecord:
-        return ProtocolRecord(
-            plugin="onnxruntime",
-            runtime=f"onnxruntime {self._runtime.__version__}",
-            dtype=self._dtype,
-            batch_size=self._batch_size,
-            threads=self._threads,
-            provider=PROVIDER,
-            clock="perf_counter",
-            pinned=self._cores is not None,
-            binding="on" if self._bound else "off",
-            spinning="on" if self._spinning else "stop",
-        )
+    def settings(self) -> dict[str, Any]:
+        return {"provider": PROVIDER, **self._chosen}
 
     def hardware(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"onnxruntime": self._runtime.__version__}
+        found = super().hardware()
         with contextlib.suppress(PackageNotFoundError):
             found["onnx"] = version("onnx")
-        return found | ({"pinned_cores": sorted(self._cores)} if self._cores else {})
-
-    def energy(self) -> contextlib.AbstractContextManager[EnergyCounter]:
-        return processor_counter()
-
-    def close(self) -> None:
-        self._pinning.close()
+        return found
 
     def lower(self, blocks: Sequence[BlockSpec]) -> Runner:
         model = build_model(blocks, self._batch_size, self._dtype)
@@ -148,19 +99,9 @@ class OnnxRuntimeSession(Session):
         scores = np.empty(output_shape(blocks, self._batch_size), given_back)
         return self._runner(session, {INPUT_NAME: values}, {OUTPUT_NAME: scores}, weights)
 
-    def load(self, network: Path) -> Runner:
-        if not network.is_file():
-            raise UserError(f"{network}: no such file")
-        try:
-            model = onnx.load(network)
-            fix_batch(model, self._batch_size)
-            session = self._open(model.SerializeToString())
-        except UserError as error:
-            raise UserError(f"{network}: {error}") from None
-        except Exception as error:  # the runtime raises a class of its own per fault
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"{network}: not a network that onnxruntime runs: {reason}") from None
-        inputs = {value.name: self._random(network, value) for value in session.get_inputs()}
+    def open_model(self, model: onnx.ModelProto) -> Runner:
+        session = self._open(model.SerializeToString())
+        inputs = {value.name: self._random(value) for value in session.get_inputs()}
         names = [value.name for value in session.get_outputs()]
         outputs = dict(zip(names, session.run(None, inputs), strict=True))
         return self._runner(session, inputs, outputs, {})
@@ -172,7 +113,7 @@ class OnnxRuntimeSession(Session):
         outputs: dict[str, np.ndarray],
         weights: Mapping[str, Any],
     ) -> Runner:
-        if self._bound:
+        if self._chosen["binding"] == "on":
             return BoundRunner(self._runtime, session, inputs, outputs, weights)
         return OnnxRuntimeRunner(session, inputs, weights)
 
@@ -205,14 +146,14 @@ class OnnxRuntimeSession(Session):
         options.log_severity_level = 3
         if weights:
             options.add_external_initializers(list(weights), list(weights.values()))
-        if not self._spinning:
+        if self._chosen["spinning"] == "stop":
             options.add_session_config_entry("session.force_spinning_stop", "1")
         return self._runtime.InferenceSession(model, options, providers=[PROVIDER])
 
-    def _random(self, network: Path, value: Any) -> np.ndarray:
+    def _random(self, value: Any) -> np.ndarray:
         """Random content for an input of a loaded network."""
         if value.type not in INPUT_TYPES:
-            raise UserError(f"{network}: input {value.name} is a {value.type}, expected an image")
+            raise UserError(f"input {value.name} is a {value.type}, expected an image")
         return random_input(value.shape, INPUT_TYPES[value.type])
 
 

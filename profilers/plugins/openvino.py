@@ -10,31 +10,22 @@ that to the scheduler. The runtime's own pinning is off either way.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
 from fofa.errors import UserError
-from fofa.latency import ProtocolRecord
 from fofa.precision import Precision
-from fofa.runtime.graph import build_model, fix_batch, random_input, random_values
+from fofa.runtime.graph import build_model, random_input, random_values
 from fofa.runtime.openvino import INSTALL_HINT, load_openvino, openvino_core
 from fofa.space import BlockSpec
-from profilers.hardware.cores import pinned
-from profilers.plugin import (
-    Availability,
-    MeasuringPlugin,
-    PluginOptions,
-    Runner,
-    Session,
-)
+from profilers.plugin import Availability, MeasuringPlugin, PluginOptions, Runner
 from profilers.plugins.cpu_options import PIN, CpuOptions
+from profilers.plugins.cpu_session import CpuSession
 
 DEVICE = "CPU"
 DTYPES: tuple[Precision, ...] = ("fp32", "int8")
@@ -60,89 +51,59 @@ class OpenVinoPlugin(MeasuringPlugin):
             raise UserError(
                 f"openvino: streams {streams!r}, expected 1 to the number of threads, {threads}"
             )
-        return OpenVinoSession(
-            chosen.batch_size,
-            chosen.dtype,
-            threads,
-            streams=int(streams),
-            pin=chosen.extra["pin"] == "on",
-        )
+        return OpenVinoSession(chosen)
 
 
-class OpenVinoSession(Session):
+class OpenVinoSession(CpuSession):
     """The runtime with fixed options.
 
     Raises:
         UserError: if openvino is not installed or has no CPU to run on.
     """
 
-    def __init__(
-        self, batch_size: int, dtype: Precision, threads: int, *, streams: int, pin: bool
-    ) -> None:
-        self._version = str(load_openvino().__version__).partition("-")[0]
+    def __init__(self, options: CpuOptions) -> None:
+        version = str(load_openvino().__version__).partition("-")[0]
         self._core = openvino_core()
         try:
             # It counts the cores once in a process: here, before the process is kept on a few.
             self._processor = str(self._core.get_property(DEVICE, "FULL_DEVICE_NAME"))
         except RuntimeError as error:
-            raise UserError(f"openvino does not run on this CPU: {_reason(error)}") from None
-        self._batch_size, self._dtype = batch_size, dtype
-        self._threads, self._streams = threads, streams
-        self._settings = {
+            reason = self.reason(error)
+            raise UserError(f"openvino does not run on this CPU: {reason}") from None
+        super().__init__(OpenVinoPlugin.name, version, options)
+        self._streams = int(options.extra["streams"])
+        self._config = {
             "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": self._threads,
+            "NUM_STREAMS": self._streams,
             "ENABLE_CPU_PINNING": False,
         }
-        self._pinning = contextlib.ExitStack()
-        self._cores = self._pinning.enter_context(pinned(threads)) if pin else None
 
-    @property
-    def protocol(self) -> ProtocolRecord:
-        return ProtocolRecord(
-            plugin=OpenVinoPlugin.name,
-            runtime=f"openvino {self._version}",
-            dtype=self._dtype,
-            batch_size=self._batch_size,
-            threads=self._threads,
-            streams=self._streams,
-            inference_precision="f32",
-            clock="perf_counter",
-            pinned=self._cores is not None,
-        )
+    def settings(self) -> dict[str, Any]:
+        return {"streams": self._streams, "inference_precision": "f32"}
 
     def hardware(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"openvino": self._version, "openvino_device": self._processor}
-        return found | ({"pinned_cores": sorted(self._cores)} if self._cores else {})
+        return {**super().hardware(), "openvino_device": self._processor}
 
-    def close(self) -> None:
-        self._pinning.close()
-
-    def lower(self, blocks: Sequence[BlockSpec]) -> Runner:
+    def lower(self, blocks: Sequence[BlockSpec]) -> OpenVinoRunner:
         model = build_model(blocks, self._batch_size, self._dtype)
         values = random_values(blocks, self._batch_size, self._dtype)
         return OpenVinoRunner(self._request(model.SerializeToString()), values)
 
-    def load(self, network: Path) -> Runner:
-        if not network.is_file():
-            raise UserError(f"{network}: no such file")
-        try:
-            model = onnx.load(network)
-            fix_batch(model, self._batch_size)
-            request = self._request(model.SerializeToString())
-            [taken] = request.model_inputs
-            values = random_input(tuple(taken.shape)).astype(taken.element_type.to_dtype())
-        except UserError as error:
-            raise UserError(f"{network}: {error}") from None
-        except Exception as error:  # protobuf, the system and the runtime each raise their own
-            raise UserError(
-                f"{network}: not a network that openvino runs: {_reason(error)}"
-            ) from None
+    def open_model(self, model: onnx.ModelProto) -> OpenVinoRunner:
+        request = self._request(model.SerializeToString())
+        [taken] = request.model_inputs
+        values = random_input(tuple(taken.shape)).astype(taken.element_type.to_dtype())
         return OpenVinoRunner(request, values)
+
+    def reason(self, error: Exception) -> str:
+        """The last line of a message that begins with where in the runtime it was raised."""
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return lines[-1] if lines else type(error).__name__
 
     def _request(self, model: bytes) -> Any:
         """What runs a model, compiled with the session's settings."""
-        compiled = self._core.compile_model(self._core.read_model(model), DEVICE, self._settings)
+        compiled = self._core.compile_model(self._core.read_model(model), DEVICE, self._config)
         used = int(compiled.get_property("INFERENCE_NUM_THREADS"))
         if used != self._threads:
             raise UserError(
@@ -168,12 +129,6 @@ class OpenVinoRunner(Runner):
 
     def close(self) -> None:
         self._request = self._values = None
-
-
-def _reason(error: Exception) -> str:
-    """The last line of a message that begins with where in the runtime it was raised."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 PLUGIN = OpenVinoPlugin()

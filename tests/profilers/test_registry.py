@@ -42,7 +42,7 @@ def test_the_built_in_plugins_are_installed():
 
 
 @pytest.mark.parametrize(
-    "name", ["onnxruntime", "openvino", "tensorrt", "cuda", "published", "roofline"]
+    "name", ["onnxruntime", "openvino", "mnn", "tensorrt", "cuda", "published", "roofline"]
 )
 def test_each_built_in_plugin_loads_under_its_own_name(name):
     assert load_plugin(name).name == name

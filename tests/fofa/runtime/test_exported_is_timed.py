@@ -27,7 +27,7 @@ from fofa.runtime.session import session_logits
 from fofa.runtime.tensorrt import TensorRt, build_engine
 from fofa.space import network_blocks
 from profilers.plugin import PluginOptions, Session
-from profilers.plugins import cuda, onnxruntime, openvino, tensorrt
+from profilers.plugins import cuda, mnn, onnxruntime, openvino, tensorrt
 from profilers.plugins.engine_cache import EngineCache
 from profilers.plugins.gpu_options import GpuOptions
 from profilers.remote import session as remote
@@ -38,6 +38,7 @@ BATCH = 3
 TIMED = {
     "onnxruntime": BUILT_TYPES,
     "openvino": openvino.DTYPES,
+    "mnn": mnn.DTYPES,
     "cuda": GRAPH_TYPES,
     "tensorrt": GRAPH_TYPES,
     "elsewhere": BUILT_TYPES,
@@ -136,6 +137,10 @@ def timed_graph(plugin, monkeypatch, tmp_path):
                 openvino.OpenVinoSession, "_request", lambda _, model: hand_over(model)
             )
             return openvino.PLUGIN.open(PluginOptions(dtype=dtype, **options))
+        if plugin == "mnn":
+            pytest.importorskip("MNN")
+            monkeypatch.setattr("fofa.runtime.mnn.convert", hand_over)
+            return mnn.PLUGIN.open(PluginOptions(dtype=dtype, **options))
         if plugin == "elsewhere":
             monkeypatch.setattr(remote.RemoteSession, "_start", lambda _: None)
             monkeypatch.setattr(remote.RemoteSession, "_machine", lambda _: None)

@@ -22,7 +22,7 @@ from profilers.commands.profile import main
 from profilers.measuring import energy
 from profilers.measuring.samples import partial_path
 from profilers.plugin import EnergyCounter
-from profilers.plugins import onnxruntime
+from profilers.plugins import cpu_session
 
 COMMAND = [sys.executable, "-m", "profilers.commands.profile"]
 TINY = ["--resolutions", "32", "--width-mult", "0.25", "--num-classes", "10"]
@@ -114,7 +114,7 @@ def test_the_energy_of_networks_is_measured_where_the_hardware_counts_it(tmp_pat
     """This process's own work stands for a counter, and short windows for long ones."""
     watts, out = 30.0, tmp_path / "t.json"
     counter = EnergyCounter("RAPL package-0", lambda: watts * time.process_time())
-    monkeypatch.setattr(onnxruntime, "processor_counter", lambda: nullcontext(counter))
+    monkeypatch.setattr(cpu_session, "processor_counter", lambda: nullcontext(counter))
     monkeypatch.setattr(energy, "WINDOW_SECONDS", 0.02)
     monkeypatch.setattr(energy, "WARMUP_SECONDS", 0.0)
     arguments = ["--device", "cpu", "--energy", "--out", out, *ALONE]
@@ -133,7 +133,7 @@ def test_where_nothing_counts_energy_a_table_with_it_is_refused(tmp_path, monkey
     def refuse():
         raise UserError("the processor's energy cannot be read: no RAPL here")
 
-    monkeypatch.setattr(onnxruntime, "processor_counter", refuse)
+    monkeypatch.setattr(cpu_session, "processor_counter", refuse)
     done = profile("--device", "cpu", "--energy", "--out", tmp_path / "t.json", *TINY, code=2)
     assert "no RAPL here" in done.stderr
     assert done.stderr.count("\n") == 1

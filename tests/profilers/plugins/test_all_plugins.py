@@ -9,7 +9,7 @@ from profilers import registry
 from profilers.conformance import check_plugin
 from profilers.plugin import PluginOptions
 
-HEAVY = ("torch", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx_bindings")
+HEAVY = ("torch", "onnxruntime", "openvino", "MNN", "tensorrt", "tensorrt_rtx_bindings")
 
 
 @pytest.fixture
