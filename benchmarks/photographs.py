@@ -10,12 +10,8 @@ logistic regression) name 800 pictures of the test split that neither has seen.
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +23,7 @@ from skimage.feature import hog
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
+from benchmarks.steps import Steps
 from fofa.commands.cli import make_app, run_app, stdout_console
 from fofa.data.cifar10 import CLASS_NAMES, load_cifar10
 from fofa.data.tensors import Split
@@ -43,38 +40,33 @@ PENALTIES, FOLDS = (0.03, 0.1, 0.3, 1.0), 5
 GOAL_MINUTES, GOAL_POINTS = 15.0, 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """Of a command: seconds by the clock and of the processors."""
-
-    command: str
-    wall_seconds: float
-    core_seconds: float
-
-
 @app.command()
 def photographs(
     cifar10: Annotated[Path, typer.Option(help="Folder of CIFAR-10, as cifar10:DIR takes it.")],
-    out: Annotated[Path, typer.Option(help="Folder to make, for pictures, runs and tables.")],
+    out: Annotated[Path, typer.Option(help="Folder for pictures, runs and tables.")],
     max_latency: Annotated[
         float, typer.Option(help="Limit in ms that the network is chosen for, one thread.")
     ] = 5.0,
     seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
 ) -> None:
-    """Print what each step took, and how often the network and the baseline are right."""
-    out.mkdir(parents=True)
-    write_photographs(cifar10, out)
+    """Print what each step took, and how often the network and the baseline are right.
+
+    Stopped, the same command goes on.
+    """
+    steps = Steps(out)
+    if not steps.costs:
+        write_photographs(cifar10, out)
     began = time.process_time()
     baseline = hog_top1(out / "photos", out / "test")
     hog_seconds = time.process_time() - began
-    costs, architecture = make_network(out, max_latency, seed)
+    architecture = make_network(steps, max_latency, seed)
     top1 = exported_top1(out / "net.onnx", out / "test")
     shown = Table("command", "by the clock, s", "of the cores, s", box=None)
-    for cost in costs:
-        shown.add_row(cost.command, f"{cost.wall_seconds:.0f}", f"{cost.core_seconds:.0f}")
-    minutes = sum(cost.wall_seconds for cost in costs) / 60
+    for cost in steps.costs:
+        shown.add_row(cost.name, f"{cost.wall_seconds:.0f}", f"{cost.core_seconds:.0f}")
+    minutes = sum(cost.wall_seconds for cost in steps.costs) / 60
     shown.add_row(
-        "in all", f"{60 * minutes:.0f}", f"{sum(cost.core_seconds for cost in costs):.0f}"
+        "in all", f"{60 * minutes:.0f}", f"{sum(cost.core_seconds for cost in steps.costs):.0f}"
     )
     stdout_console().print(shown)
     print(f"HOG and logistic regression: {baseline:.1f}% in {hog_seconds:.0f} s of a core")
@@ -84,38 +76,27 @@ def photographs(
     )
 
 
-def make_network(out: Path, max_latency: float, seed: int) -> tuple[list[Cost], str]:
-    """Run the commands in `out`; what each cost, and the architecture that was exported.
+def make_network(steps: Steps, max_latency: float, seed: int) -> str:
+    """Run the commands that are not done yet; the architecture that was exported.
 
     Raises:
-        subprocess.CalledProcessError: if one fails.
+        UserError: if one fails.
     """
-    costs: list[Cost] = []
 
     def run(module: str, *arguments: object) -> str:
         package, name = module.split(".")
-        words = [sys.executable, "-m", f"{package}.commands.{name}", *map(str, arguments)]
-        wall, cores = time.monotonic(), _core_seconds_of_children()
-        done = subprocess.run(words, cwd=out, stdout=subprocess.PIPE, text=True, check=True)
-        costs.append(
-            Cost(
-                command=name,
-                wall_seconds=time.monotonic() - wall,
-                core_seconds=_core_seconds_of_children() - cores,
-            )
-        )
-        return done.stdout
+        return steps.run(name, f"{package}.commands.{name}", *arguments)
 
     run("fofa.import_checkpoint", "efficientnet-lite0", "--out", "lite0")
     start = ("--preset", "folder", "--data", "folder:photos", "--init", "lite0")
-    run("fofa.train", "--recipe", "fofa-n3", *start, "--seed", seed, "--out", "run")
+    run("fofa.train", *start, "--seed", seed, "--out", "run")
     run("fofa.evaluate", "run", "--out", "accuracy.json")
     run("profilers.profile", "--device", "cpu", "--run", "run", "--out", "cpu.json")
     tables = ("--lut", "cpu.json", "--accuracy", "accuracy.json")
     found = run("fofa.search", *tables, "--max-latency", max_latency, "--json")
     architecture = str(json.loads(found)["results"][0]["architecture"])
     run("fofa.export", "run", "--architecture", architecture, "--out", "net.onnx")
-    return costs, architecture
+    return architecture
 
 
 def write_photographs(cifar10: Path, out: Path) -> None:
@@ -173,11 +154,6 @@ def exported_top1(network: Path, test: Path) -> float:
         for label, path in files_of(test)
     ]
     return 100 * float(np.mean(right))
-
-
-def _core_seconds_of_children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

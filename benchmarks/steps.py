@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from fofa.errors import UserError
 from fofa.files import read_json, write_text
 
 FILE_NAME = "costs.json"
+ROOT = Path(__file__).parents[1]
+"""Where this package is found, which is not installed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +99,10 @@ class Steps:
     def _call(self, words: list[str]) -> tuple[int, str]:
         """The exit code, and standard output."""
         command = [sys.executable, "-m", *words]
+        paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         with subprocess.Popen(
-            command, cwd=self.folder, stdout=subprocess.PIPE, text=True
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, text=True
         ) as process:
             try:
                 output, _ = process.communicate()
