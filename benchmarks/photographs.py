@@ -56,10 +56,10 @@ def photographs(
     steps = Steps(out)
     if not steps.costs:
         write_photographs(cifar10, out)
+    architecture = make_network(steps, max_latency, seed)
     began = time.process_time()
     baseline = hog_top1(out / "photos", out / "test")
     hog_seconds = time.process_time() - began
-    architecture = make_network(steps, max_latency, seed)
     top1 = exported_top1(out / "net.onnx", out / "test")
     shown = Table("command", "by the clock, s", "of the cores, s", box=None)
     for cost in steps.costs:
