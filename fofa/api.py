@@ -89,6 +89,7 @@ def search(
     *,
     max_latency_ms: float | None = None,
     max_macs: float | None = None,
+    max_energy_mj: float | None = None,
     budgets: Budgets | None = None,
     space: SpaceKind = "compound",
     resolutions: Sequence[int] | None = None,
@@ -98,6 +99,7 @@ def search(
     """The most accurate network within all limits that are given.
 
     Args:
+        max_energy_mj: of one image, by a latency table that has energies.
         budgets: of parameters, the file's size and memory.
 
     Raises:
@@ -105,10 +107,11 @@ def search(
             limit.
     """
     limits = budgets or Budgets()
-    if max_latency_ms is None and max_macs is None and not limits.limited:
-        raise UserError("give max_latency_ms or max_macs, or budgets")
+    single = (max_latency_ms, max_macs, max_energy_mj)
+    if all(limit is None for limit in single) and not limits.limited:
+        raise UserError("give max_latency_ms, max_macs or max_energy_mj, or budgets")
     problem = _problem(lut, accuracy, max_latency_ms, max_macs, space, resolutions, margin, seed)
-    return solve(replace(problem, budgets=limits)).results[0]
+    return solve(replace(problem, budgets=limits, max_energy_mj=max_energy_mj)).results[0]
 
 
 def pareto_front(

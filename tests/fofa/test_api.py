@@ -13,6 +13,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from made_up_tables import with_energies
 from PIL import Image
 from waiting import PATIENCE_SECONDS
 
@@ -73,7 +74,7 @@ def test_kept_statistics_need_no_data(make_run, tmp_path) -> None:
 
 def test_search_without_a_limit_or_a_table(tables) -> None:
     accuracy = api.load_accuracy(tables[1])
-    with pytest.raises(UserError, match="give max_latency_ms or max_macs"):
+    with pytest.raises(UserError, match="give max_latency_ms, max_macs or max_energy_mj"):
         api.search(None, accuracy)
     with pytest.raises(UserError, match="needs a latency table"):
         api.search(None, accuracy, max_latency_ms=1)
@@ -81,6 +82,9 @@ def test_search_without_a_limit_or_a_table(tables) -> None:
     assert api.search(None, accuracy, max_macs=limit).macs == limit
     fewest = min(row.params for row in accuracy.architectures)
     assert api.search(None, accuracy, budgets=api.Budgets(params=fewest)).params == fewest
+    lut = with_energies(api.load_lut(tables[0]), lambda entry: entry.latency_ms)
+    least = min(lut.energy_mj(row.architecture) for row in accuracy.architectures)
+    assert api.search(lut, accuracy, max_energy_mj=least).energy_mj == pytest.approx(least)
 
 
 def test_files_are_read_with_their_checks(tmp_path) -> None:
