@@ -94,9 +94,9 @@ def classes(
     ways = {"simulated": simulate(network, resolution, scheme, ranges)}
     exact = {"onnxruntime": session_logits(model)}
     if find_spec("openvino") is not None:
-        from fofa.export.openvino_file import convert, openvino_logits
+        from fofa.export.openvino_file import convert
 
-        exact["openvino"] = openvino_logits(convert(model, {}))
+        exact["openvino"] = convert(model, {}).logits()
     found: dict[str, list[np.ndarray]] = {}
     for images, labels in data.test_batches(resolution, BATCH_SIZE, test_images):
         with torch.inference_mode():

@@ -29,6 +29,7 @@ ENDINGS: dict[Format, tuple[str, ...]] = {
     "onnx": (".onnx",),
     "torch": (".pt2",),
     "openvino": (".xml",),
+    "mnn": (".mnn",),
     "tensorrt": (".plan", ".engine"),
 }
 FOLDER: Format = "timm"
@@ -50,14 +51,14 @@ def export(
         str, typer.Option(help="The network, such as 23432@160, as fofa-search names it.")
     ],
     out: Annotated[
-        Path, typer.Option(help="File to write: .onnx, .pt2, .xml, .plan; or a folder.")
+        Path, typer.Option(help="File to write: .onnx, .pt2, .xml, .mnn, .plan; or a folder.")
     ],
     format_: Annotated[
         str | None,
         typer.Option(
             "--format",
-            help="onnx, torch, openvino or tensorrt; by default from --out's ending. Or timm: a "
-            "folder of weights, configuration and model card.",
+            help="onnx, torch, openvino, mnn or tensorrt; by default from --out's ending. Or timm: "
+            "a folder of weights, configuration and model card.",
         ),
     ] = None,
     dtype: Annotated[

@@ -25,7 +25,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--device": ("auto", "cpu", "cuda"),
     "--dtype": (*get_args(Precision), "any"),
     "--family": tuple(FAMILIES),
-    "--format": ("onnx", "torch", "openvino", "tensorrt", "timm"),
+    "--format": ("onnx", "torch", "openvino", "mnn", "tensorrt", "timm"),
     "--granularity": ("channel", "tensor"),
     "--precision": ("auto", "fp32", "bf16"),
     "--preset": tuple(PRESETS),

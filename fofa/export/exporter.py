@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import onnx
@@ -38,7 +38,7 @@ from fofa.supernet.network import PlainNetwork
 
 QUANTISATION_BATCH = 10
 
-Format = Literal["onnx", "torch", "openvino", "tensorrt", "timm"]
+Format = Literal["onnx", "torch", "openvino", "mnn", "tensorrt", "timm"]
 Statistics = Literal["kept", "recalibrated"]
 
 
@@ -100,6 +100,8 @@ class ExportRequest:
             raise UserError("TensorRT engines are exported in fp32 or fp16")
         if self.format == "openvino" and self.dtype == "fp16":
             raise UserError("OpenVINO files are exported in fp32 or int8")
+        if self.format == "mnn" and self.dtype != "fp32":
+            raise UserError("MNN files are exported in fp32")
         if self.format != "tensorrt" and self.compute_capability is not None:
             raise UserError("--compute-capability goes with TensorRT engines")
         if self.dtype == "int8" and self.data is None:
@@ -171,8 +173,8 @@ def export_network(request: ExportRequest) -> ExportResult:
     if request.format == "timm":
         return _write_timm(request, network, statistics)
     model, difference = _typed_model(request, network)
-    if request.format == "openvino":
-        return _write_openvino(request, network, statistics, model)
+    if request.format in ("openvino", "mnn"):
+        return _write_converted(request, network, statistics, model)
     accuracy, reference_top1 = _judged(request, network, session_logits(model), "onnxruntime")
     described = request.describe(accuracy)
     onnx.helper.set_model_props(model, described)
@@ -257,23 +259,48 @@ def _write_timm(
     )
 
 
-def _write_openvino(
+class _Converted(Protocol):
+    """A network in the format of another runtime."""
+
+    def logits(self) -> Logits:
+        """What that runtime makes of it."""
+        ...
+
+    def write(self, path: Path) -> None:
+        """Write its file or files."""
+        ...
+
+
+def _converted(
+    request: ExportRequest, model: onnx.ModelProto, accuracy: Accuracy | None = None
+) -> _Converted:
+    """The model in the format asked for.
+
+    Raises:
+        UserError: if the runtime is not installed or does not take the model.
+    """
+    if request.format == "mnn":
+        from fofa.export.mnn_file import MnnFile
+
+        return MnnFile.of(model, request.describe(accuracy))
+    from fofa.export.openvino_file import convert
+
+    return convert(model, request.describe(accuracy))
+
+
+def _write_converted(
     request: ExportRequest,
     network: PlainNetwork,
     statistics: Statistics,
     model: onnx.ModelProto,
 ) -> ExportResult:
-    """OpenVINO's files of a model, judged by what OpenVINO makes of them."""
-    from fofa.export.openvino_file import convert, openvino_logits
-
-    described = request.describe()
-    logits = openvino_logits(convert(model, described))
+    """A runtime's own files of a model, judged by what that runtime makes of them."""
+    logits = _converted(request, model).logits()
     quantised = request.dtype == "int8"
     images = _check_images(request)
     difference = None if quantised else check_logits(logits, network, images, request.dtype)
-    accuracy, reference_top1 = _judged(request, network, logits, "openvino")
-    described = request.describe(accuracy)
-    convert(model, described).write(request.out)
+    accuracy, reference_top1 = _judged(request, network, logits, request.format)
+    _converted(request, model, accuracy).write(request.out)
     return ExportResult(
         out=request.out,
         statistics=statistics,

@@ -33,6 +33,28 @@ class OpenVinoFiles:
     xml: bytes
     weights: bytes
 
+    def logits(self) -> Logits:
+        """OpenVINO on the CPU, in the precision of the files, with as many threads as torch.
+
+        Where the batch size is fixed, images are run in batches of it, the last one filled up.
+        """
+        core = openvino_core()
+        with tempfile.TemporaryDirectory(prefix="fofa-openvino-") as folder:
+            path = Path(folder) / "network.xml"
+            self.write(path)
+            settings = {
+                "INFERENCE_PRECISION_HINT": "f32",
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            }
+            compiled: Any = core.compile_model(core.read_model(path), "CPU", settings)
+        first = compiled.input(0).partial_shape[0]
+        batch_size = first.get_length() if first.is_static else None
+
+        def run(images: Tensor) -> np.ndarray:
+            return in_batches(images.numpy(), batch_size, lambda batch: compiled(batch)[0].copy())
+
+        return run
+
     def write(self, path: Path) -> None:
         """Write `path` (.xml), and the weights beside it first.
 
@@ -64,26 +86,3 @@ def convert(model: onnx.ModelProto, description: Mapping[str, str]) -> OpenVinoF
         path = Path(folder) / "network.xml"
         openvino.save_model(network, path, compress_to_fp16=False)
         return OpenVinoFiles(path.read_bytes(), path.with_suffix(".bin").read_bytes())
-
-
-def openvino_logits(files: OpenVinoFiles) -> Logits:
-    """OpenVINO on the CPU, in the precision of the files, with as many threads as torch.
-
-    Where the batch size is fixed, images are run in batches of it, the last one filled up.
-    """
-    core = openvino_core()
-    with tempfile.TemporaryDirectory(prefix="fofa-openvino-") as folder:
-        path = Path(folder) / "network.xml"
-        files.write(path)
-        settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        }
-        compiled: Any = core.compile_model(core.read_model(path), "CPU", settings)
-    first = compiled.input(0).partial_shape[0]
-    batch_size = first.get_length() if first.is_static else None
-
-    def run(images: Tensor) -> np.ndarray:
-        return in_batches(images.numpy(), batch_size, lambda batch: compiled(batch)[0].copy())
-
-    return run

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from waiting import PATIENCE_SECONDS
 
 from fofa.errors import UserError
+from fofa.latency import Lut
 from fofa.runtime.graph import build_model
 from fofa.space import NetworkConfig, Subnet, network_blocks
 from profilers.conformance import check_plugin
@@ -18,6 +24,15 @@ from profilers.plugins.mnn import PLUGIN
 SMALL = NetworkConfig(width_mult=0.25, num_classes=10)
 BLOCKS = network_blocks(Subnet.compound((2,) * 5), 32, SMALL)
 needs_mnn = pytest.mark.skipif(not PLUGIN.availability().available, reason="MNN is not installed")
+
+
+TINY = ("--resolutions", "32", "--width-mult", "0.25", "--num-classes", "10")
+
+
+def profile(*arguments):
+    """The program, in a process whose standard output compiled code may write to."""
+    command = [sys.executable, "-m", "profilers.commands.profile", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
 
 
 def save(path, batch_size=1, dtype="fp32"):
@@ -99,3 +114,34 @@ def test_exported_files_run_and_others_are_refused(tmp_path):
 def test_impossible_options_are_user_errors(options, message):
     with pytest.raises(UserError, match=message):
         PLUGIN.open(options)
+
+
+@needs_mnn
+def test_a_table_is_measured_and_nothing_else_is_printed(tmp_path):
+    """A tiny space, end to end: the program as a person runs it."""
+    out = tmp_path / "t.json"
+    done = profile(
+        *("--device", "here", "--plugin", "mnn", "--out", out, *TINY),
+        *("--sessions", 1, "--budget-seconds", 2, "--json"),
+    )
+    if done.returncode == 1 and not out.exists():
+        pytest.skip("this machine is too busy to measure anything on it")
+    assert done.returncode == 0, done.stderr
+    lut = Lut.read(out)
+    assert json.loads(done.stdout)["stability"] == lut.stability.model_dump()
+    assert (lut.protocol.plugin, lut.protocol.dtype) == ("mnn", "fp32")
+    assert lut.device.measured_on["mnn"] == lut.protocol.runtime.removeprefix("mnn ")
+
+
+@needs_mnn
+def test_a_wrong_file_is_one_line_and_exit_code_2(tmp_path):
+    (tmp_path / "junk.mnn").write_bytes(b"junk" * 50)
+    int8 = save(tmp_path / "int8.onnx", None, "int8")
+    for file, message in (
+        (tmp_path / "junk.mnn", "no readable ONNX file"),
+        (int8, "MNN's converter does not take the network"),
+    ):
+        done = profile("--device", "here", "--plugin", "mnn", "--network", file)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
