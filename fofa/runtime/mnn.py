@@ -78,6 +78,7 @@ def convert(model: onnx.ModelProto, description: str = "fofa") -> bytes:
             capture_output=True,
             text=True,
             errors="replace",
+            cwd=folder,  # where it leaves a file of its own
         )
         if done.returncode or not target.is_file():
             said = [line.strip() for line in (done.stdout + done.stderr).splitlines()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -50,11 +51,12 @@ def model_of(kind: str, **attributes: object) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def test_it_writes_nothing_and_starts_nothing_but_the_converter() -> None:
+def test_it_writes_nothing_and_starts_nothing_but_the_converter(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SILENCE], capture_output=True, text=True, check=True
+        [sys.executable, "-c", SILENCE], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert (done.stdout, done.stderr) == ("before\nafter 1 True []\n", "")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("batch_size", [None, 3])
