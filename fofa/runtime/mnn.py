@@ -47,8 +47,8 @@ def load_mnn() -> ModuleType:
     Raises:
         UserError: saying what to install, if it cannot be imported.
     """
-    if "MNN" in sys.modules:
-        return sys.modules["MNN"]
+    if loaded := sys.modules.get("MNN"):
+        return loaded
     with _silenced():
         try:
             return importlib.import_module("MNN")

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from fofa.errors import UserError
 from fofa.runtime.graph import build_model, random_input
-from fofa.runtime.mnn import MnnRuntime, convert
+from fofa.runtime.mnn import MnnRuntime, convert, load_mnn
 from fofa.runtime.session import session_logits
 from fofa.space import NetworkConfig, Subnet, network_blocks
 
@@ -100,3 +100,10 @@ def test_a_graph_that_it_does_not_take_is_one_line(model, reason, capfd) -> None
         convert(model)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_where_it_is_not_installed_a_person_is_told_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "MNN", None)
+    for action in (load_mnn, lambda: convert(model_of("Relu")), lambda: MnnRuntime(1)):
+        with pytest.raises(UserError, match=r"MNN .*: pip install 'fofa-nas\[mnn\]'"):
+            action()
