@@ -26,6 +26,9 @@ from fofa.validation import INTERVAL, Bound, Finite, Validation, bound
 
 Method = Literal["measured", "published", "estimated"]
 
+MAX_BATCH_SIZE = 65536
+"""Images in a batch, of a table or of an exported file, at the most."""
+
 
 class DeviceRecord(BaseModel):
     """The device that was asked for and the hardware that was there.

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 from fofa.errors import UserError
-from fofa.latency import Lut, Method, ProtocolRecord
+from fofa.latency import MAX_BATCH_SIZE, Lut, Method, ProtocolRecord
 from fofa.space import BlockSpec, NetworkConfig, SearchSpace
 
 ENTRY_POINT_GROUP = "fofa.profilers"
-MAX_BATCH_SIZE = 65536
 MAX_THREADS = 1024
 
 

@@ -25,7 +25,7 @@ from fofa.export.onnx_file import (
 )
 from fofa.files import write_bytes
 from fofa.int8.ranges import IMAGES_SEED
-from fofa.latency import Lut
+from fofa.latency import MAX_BATCH_SIZE, Lut
 from fofa.precision import Precision, parse_precision
 from fofa.recalibration import calibrate, load_calibrated
 from fofa.runs import Run
@@ -88,6 +88,8 @@ class ExportRequest:
                 f"{self.run.folder}: is fine-tuned for {self.run.record.finetuned} only, not for "
                 f"{self.architecture.name}"
             )
+        if (self.fixed_batch or 0) > MAX_BATCH_SIZE:
+            raise UserError(f"fixed batch {self.fixed_batch}: expected {MAX_BATCH_SIZE} at most")
         if self.format == "torch" and (self.dtype != "fp32" or self.fixed_batch is not None):
             raise UserError(
                 "PyTorch programs are exported in fp32, for batches of any size; use --format onnx"

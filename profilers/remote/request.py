@@ -10,13 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
+from fofa.latency import MAX_BATCH_SIZE
 from fofa.precision import short_precision
 from fofa.runtime.graph import BUILT_TYPES
 from fofa.space import NetworkConfig
 from profilers.hardware.cores import numbers_in
 from profilers.hardware.devices import find_device
 from profilers.measuring.settings import MeasureSettings
-from profilers.plugin import MAX_BATCH_SIZE, MAX_THREADS, PluginOptions
+from profilers.plugin import MAX_THREADS, PluginOptions
 from profilers.tables.build import LutRequest
 
 PLUGIN = "onnxruntime"
