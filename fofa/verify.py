@@ -21,7 +21,6 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
-from rich.table import Table
 
 from fofa.accuracy import NonNegative, Positive
 from fofa.errors import UserError
@@ -29,6 +28,7 @@ from fofa.export.int8_model import int8_model
 from fofa.export.onnx_file import noise_images, write_onnx
 from fofa.files import explain
 from fofa.latency import Lut, ProtocolRecord, Stability
+from fofa.listing import Column, Listing
 from fofa.precision import Precision
 from fofa.recalibration import calibrate
 from fofa.runs import Run
@@ -179,18 +179,20 @@ def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
     """Predicted and measured latency side by side, with a verdict on the limit."""
     if not verdicts:
         return
-    table = Table(title="Verified on this device", title_justify="left")
-    table.add_column("architecture", overflow="fold")
-    for name in ("predicted", "interval", "measured", "error", "limit"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
+    numbers = ("predicted", "interval", "measured", "error", "limit")
+    columns = [
+        Column("architecture"),
+        *(Column(name, is_number=True) for name in numbers),
+        Column("verdict"),
+    ]
+    rows = []
     for verdict in verdicts:
         words = {True: "within the limit", False: "over the limit", None: "no limit"}
         inside = {True: ", inside the interval", False: ", OUTSIDE the interval", None: ""}
         interval = "-"
         if verdict.low_ms is not None and verdict.high_ms is not None:
             interval = f"{verdict.low_ms:.3f} to {verdict.high_ms:.3f} ms"
-        table.add_row(
+        shown = (
             verdict.architecture,
             f"{verdict.predicted_ms:.3f} ms",
             interval,
@@ -199,7 +201,8 @@ def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
             "-" if verdict.limit_ms is None else f"{verdict.limit_ms:g} ms",
             words[verdict.holds] + inside[verdict.inside],
         )
-    console.print(table)
+        rows.append(shown)
+    console.print(Listing("Verified on this device", columns, rows))
     for verdict in verdicts:
         for warning in verdict.warnings:
             console.print(f"Note: {warning}")

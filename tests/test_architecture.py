@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("fofa", "profilers", "bench")
 FLOORS = (
     {"fofa.plain_text"},
-    {"fofa.errors", "fofa.progress"},
+    {"fofa.errors", "fofa.listing", "fofa.progress"},
     {"fofa.distributed", "fofa.files", "fofa.hub", "fofa.precision", "fofa.seeds", "fofa.space"},
     {"fofa.families"},
     {"fofa.accuracy", "fofa.data", "fofa.tensor_files", "fofa.validation"},

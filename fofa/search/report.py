@@ -44,12 +44,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from fofa.errors import UserError
 from fofa.files import replacing
 from fofa.latency import Method
+from fofa.listing import Column, Listing
 from fofa.validation import INTERVAL, Margin
 
 SCHEMA = "fofa.search/1"
@@ -121,9 +121,9 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     """Winners, then the front, then how the numbers came about and what must be said of them."""
     parts: list[RenderableType] = []
     if outcome.results:
-        parts.append(_table("Most accurate within the limits", outcome.results))
+        parts.append(_listing("Most accurate within the limits", outcome.results))
     if outcome.pareto:
-        parts.append(_table("Pareto front", outcome.pareto, limits=False))
+        parts.append(_listing("Pareto front", outcome.pareto, limits=False))
     parts += [
         Text(f"{row.architecture}: {', '.join(amounts)}")
         for row in dict.fromkeys((*outcome.results, *outcome.pareto))
@@ -190,23 +190,22 @@ def plot_front(outcome: Outcome, path: Path) -> None:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
 
 
-def _table(title: str, rows: Sequence[Row], *, limits: bool = True) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("architecture", overflow="fold")
-    table.add_column("device")
-    for name in ("latency", *(["limit"] if limits else []), "top-1", "MACs"):
-        table.add_column(name, justify="right", no_wrap=True)
+def _listing(title: str, rows: Sequence[Row], *, limits: bool = True) -> Listing:
     types = len({row.dtype for row in rows}) > 1 or any(row.dtype == "int8" for row in rows)
+    shown = []
     for row in rows:
         name = row.architecture
         if row.timed_as != row.architecture:
-            name += f"\n(timed as {row.timed_as})"
-        cells = [_latency(row), *([_limit(row)] if limits else []), _top1(row)]
+            name += f"\ntimed at {row.timed_as.rpartition('@')[2]} px"
         device = row.device or "-"
         if types:
             device += f"\n{row.dtype or 'type unknown'}"
-        table.add_row(name, device, *cells, f"{row.macs / 1e6:.1f}M")
-    return table
+        limit = [_limit(row)] if limits else []
+        shown.append((name, device, _latency(row), *limit, _top1(row), f"{row.macs / 1e6:.1f}M"))
+    numbers = ("latency", *(["limit"] if limits else []), "top-1", "MACs")
+    columns = [Column("architecture"), Column("device")]
+    columns += [Column(name, is_number=True) for name in numbers]
+    return Listing(title, columns, shown)
 
 
 def _latency(row: Row) -> str:

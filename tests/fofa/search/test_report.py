@@ -2,6 +2,8 @@
 
 import io
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -11,6 +13,17 @@ from fofa.errors import UserError
 from fofa.search.problem import Problem, Target
 from fofa.search.report import plot_front, print_outcome
 from fofa.search.solve import solve
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+ELASTIC = "3x4+5x6-7x3+3x3-5x4+5x4+5x4-3x6+3x6-7x6+7x6@160"
+
+
+def shown(outcome, width: int) -> str:
+    """What is printed on a terminal of that width, the time of searching as if it were 12.3 ms."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, highlight=False)
+    print_outcome(replace(outcome, seconds=0.0123), console)
+    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
 @pytest.fixture
@@ -37,6 +50,27 @@ def test_every_number_says_how_it_was_obtained(make_lut, make_accuracy) -> None:
         "exact search of 486 architectures",
     ):
         assert expected in printed.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_what_is_shown_is_what_was_looked_at(outcome, width: int) -> None:
+    """After a change that is meant: look at the new text, then put it in the place of the old."""
+    elsewhere = replace(outcome.results[0], timed_as="44444@192", margin="95", max_macs=3e8)
+    few = replace(outcome, results=(*outcome.results, elsewhere), pareto=outcome.pareto[:3])
+    assert shown(few, width) == (SNAPSHOTS / f"{width}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [*range(40, 140, 7)])
+def test_nothing_is_cut_at_any_width(outcome, width: int) -> None:
+    elastic = replace(outcome.results[0], architecture=ELASTIC, timed_as=ELASTIC)
+    text = shown(replace(outcome, results=(*outcome.results, elastic)), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    words = set(text.split())
+    for row in (*outcome.results, *outcome.pareto):
+        for word in (row.architecture, f"{row.latency_ms:.3f}", f"{row.top1:.2f}%", "latency"):
+            assert word in words
+    assert ELASTIC in "".join(text.split())
 
 
 def test_pictures(outcome, tmp_path) -> None:
