@@ -7,7 +7,10 @@ all (`SYNONYMS`), and a run may be named by place or by `--run`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import re
+import shutil
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -63,12 +66,20 @@ OPTION_GROUPS = {
 GROUP_OF = {option: heading for heading, text in OPTION_GROUPS.items() for option in text.split()}
 VERSION_HELP = ("--version", "Show the version and exit.")
 SYNONYMS = {"--precision": "--dtype", "--dtype": "--precision"}
+WIDTHS = (40, 80)
+"""Least and greatest width of a help text, in columns."""
+VALUE = re.compile(r"<(?:list\[)?(\w+)(?: range)?\]?>")
+"""What the library calls a value, such as `<list[Path]>` or `<int range>`; its kind."""
+WHOLE = 1000
+"""Characters that no sentence has."""
+KEPT_HYPHEN = "\u2011"
+"""Stands for the hyphens of names while lines are broken, which is at hyphens, too."""
 
 
 def ending(*examples: str, more: str = "") -> str:
     """The end of a help text: command lines to copy, and what the exit codes mean."""
     shown = "".join(f"\n  {example}" for example in examples)
-    return f"\b\nExamples:{shown}\n\n{' '.join(filter(None, (EXIT_CODES, more)))}"
+    return f"\b\nExamples:{shown}\n\n{' '.join(filter(None, (EXIT_CODES, _unbroken(more))))}"
 
 
 def show_version(context: Any, args: Sequence[str]) -> None:
@@ -78,8 +89,40 @@ def show_version(context: Any, args: Sequence[str]) -> None:
         raise typer.Exit
 
 
+def _in_plain_words(option: str, text: str) -> tuple[str, str]:
+    """An option with the kind of its value, and what it is for."""
+    plain = VALUE.sub(lambda found: f"<{found[1].lower()}>", option)
+    return plain, _unbroken(text)
+
+
+def _unbroken(text: str) -> str:
+    """`text` whose names are in one line each, until `_for_terminal`."""
+    return re.sub(r"-(?=\S)", KEPT_HYPHEN, text)
+
+
+def _write_text(text: str | None, formatter: Any) -> None:
+    formatter.write_paragraph()
+    with formatter.indentation():
+        formatter.write_text(_unbroken(inspect.cleandoc(text or "")))
+
+
+def _for_terminal(help_of: Callable[[Any], str], ctx: Any) -> str:
+    """The help text as wide as the terminal, its hyphens what they were."""
+    columns = shutil.get_terminal_size().columns
+    ctx.terminal_width = min(max(columns, WIDTHS[0]), WIDTHS[1]) - 2
+    return help_of(ctx).replace(KEPT_HYPHEN, "-")
+
+
 class ProgramCommand(TyperCommand):
     """A command with this project's help."""
+
+    def get_help(self, ctx: Any) -> str:
+        """As the library's, as wide as the terminal; a name is not broken."""
+        return _for_terminal(super().get_help, ctx)
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        """What the command does."""
+        _write_text(self.help, formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments, then options by what they are about."""
@@ -92,7 +135,10 @@ class ProgramCommand(TyperCommand):
         for heading, records in groups.items():
             if records:
                 with formatter.section(heading):
-                    formatter.write_dl(records)
+                    formatter.write_dl(
+                        [_in_plain_words(*record) for record in records],
+                        col_max=min(30, formatter.width // 2 - 6),
+                    )
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As the library's, after words that other programs have for the same."""
@@ -122,6 +168,26 @@ class ProgramCommand(TyperCommand):
 
 class ProgramGroup(TyperGroup):
     """A program that has several commands."""
+
+    def get_help(self, ctx: Any) -> str:
+        """As the library's, as wide as the terminal; a name is not broken."""
+        return _for_terminal(super().get_help, ctx)
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        """What the command does."""
+        _write_text(self.help, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Every command with the whole of its first sentence."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        records = [
+            (name, _unbroken(command.get_short_help_str(limit=WHOLE)))
+            for name, command in found
+            if command is not None and not command.hidden
+        ]
+        if records:
+            with formatter.section("Commands"):
+                formatter.write_dl(records)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As the library's, after `--version`."""

@@ -39,6 +39,28 @@ def test_every_help_has_examples_of_its_own_program(name: str) -> None:
         assert any(line.strip().startswith(name) for line in examples if line.strip()), name
 
 
+@pytest.mark.parametrize("width", [40, 80])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_help_fits_the_terminal(
+    name: str, width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Command lines to copy are as long as they are; names of options and programs are whole."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    command = typer.main.get_command(module_of(name).app)
+    for words in ([], *([one] for one in getattr(command, "commands", ()))):
+        with pytest.raises(SystemExit):
+            command(args=[*words, "--help"], prog_name=name)
+        said = capsys.readouterr().out
+        examples, _, rest = said.partition("\n  Exit codes:")
+        lines = [*examples.partition("\n  Examples:")[0].splitlines(), *rest.splitlines()]
+        assert max(map(len, lines)) <= width
+        assert not [line for line in lines if line.endswith("-")]
+        usage = next(place for place, line in enumerate(lines) if not line)
+        assert not [line for line in lines[usage:] if line.endswith("...")]
+        assert "list[" not in said
+        assert "range>" not in said
+
+
 def test_the_groups_do_not_overlap() -> None:
     assert sum(len(text.split()) for text in OPTION_GROUPS.values()) == len(GROUP_OF)
 
