@@ -39,7 +39,12 @@ class Alike:
             else f"one standard error ({self.error_points:.2f} points on {test_images:,} test "
             "images)"
         )
+        if num_within == 1:
+            only = candidates.architectures[self.best].name
+            return f"{only} is the only architecture within the limits."
         winner = f"{candidates.architectures[self.best].name}, {candidates.top1[self.best]:.2f}%"
+        if len(self.rows) == 1:
+            return f"No other architecture within the limits is within {measure} of {winner}."
         return (
             f"{len(self.rows)} of the {num_within} architectures within the limits are within "
             f"{measure} of the most accurate one ({winner})."

@@ -90,6 +90,25 @@ def test_every_device_has_its_own_sentence(lut: Lut, table: AccuracyTable) -> No
     assert joint.num_alike == (joint.num_alike[0],) * 2
 
 
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (1, "{best} is the only architecture within the limits."),
+        (2, "No other architecture within the limits is within one standard error"),
+    ],
+)
+def test_a_winner_that_is_alone(lut: Lut, table: AccuracyTable, number: int, sentence: str) -> None:
+    """Beside nothing, and beside one that is far below it."""
+    entries = sorted(table.architectures, key=lambda entry: entry.top1)
+    best = entries[-1].model_copy(update={"top1": 90.0})
+    worse = entries[0].model_copy(update={"top1": 10.0})
+    few = table.model_copy(update={"architectures": [best, worse][:number]})
+    target = Target(name="a.json", lut=lut, limit_ms=1e6)
+    found = solve(Problem(accuracy=few, targets=(target,)))
+    assert found.num_alike == (1,)
+    assert found.notes[0].startswith(sentence.format(best=best.name))
+
+
 def test_a_budget_of_multiply_adds_prefers_the_smallest(table: AccuracyTable) -> None:
     near = solve(Problem(accuracy=table, max_macs=2e8, within_error=True)).results[0]
     plain = solve(Problem(accuracy=table, max_macs=2e8)).results[0]
