@@ -43,6 +43,7 @@ TITLES = {
     "budget": "Table 2, second half: mean top-1 accuracy at equal training budget",
     "ratios": "Cost ratios: what the same accuracy costs with each recipe",
     "devices": "Devices: what a network chosen for one costs on another",
+    "devices-map": "Map of the devices: points of top-1 lost with another device's network",
     "3": "Table 3: top-1 accuracy within latency limits, Samsung Note10",
     "4": "Table 4: top-1 accuracy within latency limits, GPU platforms",
     "5": "Table 5: top-1 accuracy within latency limits, AMD EPYC 7763 CPU",
@@ -362,14 +363,14 @@ def _add_matrices(report: Report, wanted: WantedMatrix, compared: Sequence[Setti
     problems = []
     for results in compared:
         suffix, title_suffix = _suffix(compared, results.setting)
-        title = f"{TITLES['devices']}{title_suffix}"
         try:
             matrix = transfer_matrix(results, report.collection.luts, wanted.recipe)
         except UserError as error:
             problems.append(str(error))
             continue
+        title, map_title = TITLES["devices"] + title_suffix, TITLES["devices-map"] + title_suffix
         table = transfer_table(f"devices{suffix}", title, matrix)
-        figure = transfer_figure(f"devices{suffix}-map", title, matrix)
+        figure = transfer_figure(f"devices{suffix}-map", map_title, matrix)
         report.sections.append(Section(table, (figure,)))
     if len(problems) == len(compared):
         raise UserError(problems[0])
