@@ -38,7 +38,8 @@ class ImageClassifier:
 
     Attributes:
         network: plain module, [N, 3, R, R] normalised images -> [N, classes] logits.
-        mean, std: normalisation of RGB values 0 to 1.
+        mean: of RGB values 0 to 1, what they are normalised by.
+        std: the same, what is then divided by.
         crops: whether images are cropped to the centre, as evaluation on this data did.
     """
 

@@ -245,13 +245,12 @@ def _announce(trainer: Trainer, console: Console) -> None:
 
 def _report(folder: Path, record: RunRecord) -> None:
     training = record.training
-    hours = training.gpu_hours or training.core_hours or 0.0
-    unit = "GPU" if training.gpu_hours else "core"
+    hours, unit = training.spent
     asked = f" of {training.budget_hours:g}" if training.budget_hours else ""
     by_the_clock = duration(3600 * (training.wall_hours or 0.0))
     print(
         f"{folder}: {record.recipe} trained for {training.epochs:.2f} epochs in {hours:.3f}"
-        f"{asked} {unit}-hours ({duration(hours * 3600)}; {by_the_clock} by the clock), "
+        f"{asked} {unit} ({duration(hours * 3600)}; {by_the_clock} by the clock), "
         f"{training.images_per_second:.0f} images/s on {training.device}"
     )
 
