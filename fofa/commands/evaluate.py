@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from fofa.accuracy import AccuracyTable
 from fofa.commands import GOES_ON
@@ -23,6 +22,7 @@ from fofa.commands.help import ending
 from fofa.commands.int8_options import Int8Options, with_int8_options
 from fofa.errors import UserError
 from fofa.files import check_replaceable, locked
+from fofa.listing import Column, Listing
 from fofa.outcomes import outcomes_path
 from fofa.precision import Precision, parse_precision
 from fofa.space import Architecture, Family, parse_architecture
@@ -219,19 +219,21 @@ def _parse_architectures(text: str | None, family: Family) -> list[Architecture]
 def _show(table: AccuracyTable, out: Path) -> None:
     """The best architectures, and where the rest is."""
     best = sorted(table.architectures, key=lambda a: (-a.top1, a.macs))[:SHOWN]
-    shown = Table("architecture", "top-1 %", "top-5 %", "M MACs", "M params", box=None)
-    for entry in best:
-        shown.add_row(
+    numbers = ("top-1 %", "top-5 %", "M MACs", "M params")
+    columns = [Column("architecture"), *(Column(name, is_number=True) for name in numbers)]
+    rows = [
+        (
             entry.name,
             f"{entry.top1:.2f}",
             f"{entry.top5:.2f}",
             f"{entry.macs / 1e6:.1f}",
             f"{entry.params / 1e6:.2f}",
         )
-
+        for entry in best
+    ]
     record = table.evaluation
     console = stdout_console(soft_wrap=True)
-    console.print(shown)
+    console.print(Listing("Most accurate", columns, rows))
     console.print(
         f"{len(table.architectures)} architectures measured on {record.test_images} test images of "
         f"{table.dataset} after recalibration with {record.calibration_images} training images "

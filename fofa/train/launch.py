@@ -235,8 +235,9 @@ def _announce(trainer: Trainer, console: Console) -> None:
     )
     for phase in plan.phases:
         what = phase.phase
+        subnets = "1 subnet" if what.num_subnets == 1 else f"{what.num_subnets} subnets"
         console.print(
-            f"  {what.name:14} {phase.num_steps:7} steps, {what.num_subnets} subnets a step, "
+            f"  {what.name:14} {phase.num_steps:7} steps, {subnets} a step, "
             f"learning rate up to {phase.peak_rate:.4g}"
         )
     if trainer.step:
