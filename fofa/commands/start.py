@@ -13,6 +13,7 @@ import importlib
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -77,9 +78,10 @@ def stoppable(name: str, hint: str = "") -> Iterator[Callable[[], bool]]:
     """Signals raise `KeyboardInterrupt`; yields a function that tells whether one came.
 
     An exception can get lost (in an import, a destructor, a library that catches all) or come late
-    (a long call of a library in C). Therefore a signal during an import ends the process at once,
-    and every other one ends it after `GRACE_SECONDS` if it has not ended by itself. All files are
-    written whole or not at all, so that this loses no more than `KeyboardInterrupt` does.
+    (a long call of a library in C). Therefore a signal during an import, and one whose exception
+    Python itself has to drop, end the process at once, and every other one ends it after
+    `GRACE_SECONDS` if it has not ended by itself. All files are written whole or not at all, so
+    that this loses no more than `KeyboardInterrupt` does.
 
     Who handles signals otherwise for a while (`fofa.train.stopping`) is left alone, and so are
     signals that the process was started to ignore (nohup).
@@ -92,6 +94,12 @@ def stoppable(name: str, hint: str = "") -> Iterator[Callable[[], bool]]:
         if not asked.is_set():  # it often comes twice: to the group, and from who started it
             asked.set()
             raise KeyboardInterrupt
+
+    def drop(dropped: sys.UnraisableHookArgs) -> None:
+        """What Python calls where no caller can be given an exception."""
+        if asked.is_set() and dropped.exc_type is KeyboardInterrupt:
+            leave(name, hint)
+        drop_before(dropped)
 
     def watch(reader: socket.socket) -> None:
         """Sees every signal, even while the main thread is busy in C."""
@@ -120,11 +128,13 @@ def stoppable(name: str, hint: str = "") -> Iterator[Callable[[], bool]]:
         os.register_at_fork(after_in_child=forget)
     threading.Thread(target=watch, args=(reader,), daemon=True).start()
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    drop_before, sys.unraisablehook = sys.unraisablehook, drop
     try:
         with _handling(ask):
             yield asked.is_set
     finally:
         ended.set()
+        sys.unraisablehook = drop_before
         signal.set_wakeup_fd(before)
         writer.close()
 
