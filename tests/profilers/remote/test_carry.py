@@ -315,6 +315,7 @@ def test_ssh_puts_runs_and_gets(errand, tmp_path, monkeypatch, sshd):
 def test_connections_of_ssh_that_are_cut_lose_nothing(errand, tmp_path, monkeypatch, sshd, cuts):
     """Every second ssh is killed, real connections and all, some of them in mid-answer."""
     programs, count = tmp_path / "programs", tmp_path / "count"
+    rounds = 10 * cuts  # so many that it is asked often enough
     programs.mkdir()
     remote_machines.write_program(
         programs / "ssh",
@@ -324,9 +325,9 @@ def test_connections_of_ssh_that_are_cut_lose_nothing(errand, tmp_path, monkeypa
         f'fi\nexec {sshd.programs}/ssh "$@"',
     )
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    found = errand(parse_address(sshd.address), made=slow_bundle(max(8, cuts)))
+    found = errand(parse_address(sshd.address), made=slow_bundle(rounds))
     run = found.run()
-    assert len(run.rounds) == max(8, cuts)
+    assert len(run.rounds) == rounds
     assert int(count.read_text()) >= 2 * cuts
     assert found.transport.run(f"ls -d {found.folder}").status != 0
 
