@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
@@ -12,7 +14,9 @@ LIGHT, DARK = "#f4f6f8", "#1f3b57"
 """Colours of their own, not the page's: a cell is as dark on a dark page."""
 ON_LIGHT, ON_DARK = "#101418", "#ffffff"
 CELL_INCHES = 0.95
-NAME_LENGTH = 18
+LINE_LENGTH = 18
+"""Of a label, in characters: longer names are broken at a hyphen, or cut."""
+MAX_LINES = 2
 
 
 def transfer_figure(name: str, title: str, matrix: Matrix) -> Figure:
@@ -41,7 +45,7 @@ def transfer_figure(name: str, title: str, matrix: Matrix) -> Figure:
                     _write(axes, column, row, transfer, ON_DARK if dark else ON_LIGHT)
         labels = [_label(matrix, place) for place in range(number)]
         centres = [place + 0.5 for place in range(number)]
-        turned = number > 4 or any(len(label) > 2 * NAME_LENGTH - 8 for label in labels)
+        turned = number > 4 or any(label.count("\n") > 1 for label in labels)
         axes.set_xticks(
             centres,
             labels,
@@ -87,5 +91,5 @@ def _write(axes: Axes, column: int, row: int, transfer: Transfer, colour: str) -
 def _label(matrix: Matrix, place: int) -> str:
     """The file's name and how the latencies were obtained."""
     name = drawn_label(matrix.names[place]).strip()
-    short = name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
-    return f"{short}\n({matrix.luts[place].lut.method})"
+    lines = textwrap.wrap(name, LINE_LENGTH, max_lines=MAX_LINES, placeholder="…")
+    return "\n".join([*lines, f"({matrix.luts[place].lut.method})"])

@@ -156,8 +156,7 @@ def build(
     others = collection.other_luts() if OTHER_TABLES in tables else named
     chosen += [(OTHER_TABLES, [source]) for source in others]
     compared = _compared(report, for_limits(collection.results), rows) if chosen or matrix else []
-    for name, luts in chosen:
-        _add_latency_tables(report, name, luts, limits, compared)
+    _add_all_latency_tables(report, chosen, limits, compared)
     if "4" in figures:
         _add_tradeoffs(report, _compared(report, for_means(collection.results), rows))
     if matrix is not None:
@@ -192,8 +191,18 @@ def _compared(
 
 
 def _suffix(shown: Sequence[SettingResults], setting: Setting) -> tuple[str, str]:
-    """What tells a setting's tables from those of the others: for names and for titles."""
-    settings = [results.setting for results in shown]
+    """What tells a setting's tables from those of the others: for names and for titles.
+
+    Int8 has names of its own, so that those of the others do not depend on whether it is there.
+    """
+    if setting.int8:
+        floats = [r.setting.model_copy(update={"int8": False}) for r in shown if r.setting.int8]
+        suffix, _ = _suffix_among(floats, setting.model_copy(update={"int8": False}))
+        return f"{suffix}-int8", f" ({setting.name})"
+    return _suffix_among([r.setting for r in shown if not r.setting.int8], setting)
+
+
+def _suffix_among(settings: Sequence[Setting], setting: Setting) -> tuple[str, str]:
     if len(settings) == 1:
         return "", ""
     short = slug(setting.preset or setting.dataset)
@@ -251,14 +260,45 @@ def _hint(report: Report, entry: paper.PaperDevice) -> str:
     )
 
 
+def _add_all_latency_tables(
+    report: Report,
+    chosen: Sequence[tuple[str, Sequence[LutSource]]],
+    limits: WantedLimits,
+    compared: Sequence[SettingResults],
+) -> None:
+    """The tables of `chosen`, by name.
+
+    A further device that was only found in the folder, and fits no accuracy table (an int8 one
+    beside accuracies in fp32), is a note, as long as another one fits.
+
+    Raises:
+        UserError: if one of the paper's tables, a named device's or all further ones have no row.
+    """
+    left_out, others = [], 0
+    for name, luts in chosen:
+        is_other = name == OTHER_TABLES
+        problems = _add_latency_tables(report, name, luts, limits, compared)
+        if problems and (not is_other or luts[0].named):
+            raise UserError(problems[0])
+        left_out += problems
+        others += is_other and not problems
+    if left_out and not others:
+        raise UserError(left_out[0])
+    report.notes += left_out
+
+
 def _add_latency_tables(
     report: Report,
     name: str,
     luts: Sequence[LutSource],
     limits: WantedLimits,
     compared: Sequence[SettingResults],
-) -> None:
-    """One table per setting that fits any of the devices, each with its Pareto fronts."""
+) -> list[str]:
+    """One table per setting that fits any of the devices, each with its Pareto fronts.
+
+    Returns:
+        where there is none, why; else nothing, and what is missing is a note.
+    """
     missing = []
     if name != OTHER_TABLES:
         present = {source.device for source in luts}
@@ -269,16 +309,20 @@ def _add_latency_tables(
         ]
     problems: list[str] = []
     added = False
+    types = {results.setting.int8 for results in compared}
     for results in compared:
-        devices, faults = _pair_all(luts, results, limits)
+        # What no accuracy is of the number type of is tried all the same, for the reason.
+        own = [source for source in luts if source.int8 == results.setting.int8 or len(types) == 1]
+        devices, faults = _pair_all(own, results, limits)
         problems += faults
         if devices:
             ending = _suffix(compared, results.setting)
             _add_table(report, name, ending, results, devices, [*missing, *faults])
             added = True
     if not added:
-        raise UserError(problems[0])
+        return problems
     report.notes += [*missing, *problems]
+    return []
 
 
 def _pair_all(
@@ -353,7 +397,7 @@ def _add_tradeoffs(report: Report, compared: Sequence[SettingResults]) -> None:
 
 
 def _add_matrices(report: Report, wanted: WantedMatrix, compared: Sequence[SettingResults]) -> None:
-    """A matrix for every setting that has one.
+    """A matrix for every setting that has one; an int8 setting has its part in the other's.
 
     Raises:
         UserError: if none has, with the first reason.
@@ -361,10 +405,17 @@ def _add_matrices(report: Report, wanted: WantedMatrix, compared: Sequence[Setti
     from bench.figures.transfer import transfer_figure
 
     problems = []
+    types = {results.setting.int8 for results in compared}
+    compared = [results for results in compared if not results.setting.int8 or len(types) == 1]
     for results in compared:
         suffix, title_suffix = _suffix(compared, results.setting)
         try:
-            matrix = transfer_matrix(results, report.collection.luts, wanted.recipe)
+            matrix = transfer_matrix(
+                results,
+                report.collection.luts,
+                wanted.recipe,
+                others=report.collection.accuracy,
+            )
         except UserError as error:
             problems.append(str(error))
             continue

@@ -28,7 +28,10 @@ from fofa.outcomes import Outcomes, read_outcomes
 
 
 class Setting(WithFamily):
-    """What accuracy tables must share to be rows of one table, or to be compared in a gate."""
+    """What accuracy tables must share to be rows of one table, or to be compared in a gate.
+
+    `int8`: whether the networks are quantised; all floating-point types go together.
+    """
 
     dataset: str
     preset: str | None
@@ -36,6 +39,7 @@ class Setting(WithFamily):
     resolutions: tuple[int, ...]
     split: str
     test_images: int
+    int8: bool = False
 
     @classmethod
     def of(cls, table: AccuracyTable) -> Setting:
@@ -48,12 +52,14 @@ class Setting(WithFamily):
             resolutions=tuple(sorted(table.space.resolutions)),
             split=table.evaluation.split,
             test_images=table.evaluation.test_images,
+            int8=table.dtype == "int8",
         )
 
     @property
     def name(self) -> str:
         """Short, for headings."""
-        return self.dataset if self.preset is None else f"{self.dataset}, preset {self.preset}"
+        name = self.dataset if self.preset is None else f"{self.dataset}, preset {self.preset}"
+        return f"{name}, int8" if self.int8 else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,11 @@ class LutSource:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "paper_device", paper.device(self.device))
+
+    @property
+    def int8(self) -> bool:
+        """Whether it is of quantised networks, whose accuracies are others."""
+        return self.lut.protocol.dtype == "int8"
 
     @property
     def device(self) -> str:

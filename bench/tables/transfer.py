@@ -62,13 +62,19 @@ class Matrix:
 
 
 def transfer_matrix(
-    results: SettingResults, luts: Sequence[LutSource], recipe: str | None = None
+    results: SettingResults,
+    luts: Sequence[LutSource],
+    recipe: str | None = None,
+    *,
+    others: Sequence[AccuracySource] = (),
 ) -> Matrix:
     """The matrix of all latency tables that fit a recipe's accuracy tables.
 
     Args:
         results: the trainings of one budget, or of none.
         recipe: whose accuracy; by default that of the highest mean top-1.
+        others: further accuracy tables; where latencies are in int8 and accuracies are not, or the
+            other way round, that of the same supernet in the right type counts, if it is there.
 
     Raises:
         UserError: if the recipe has no accuracy table, or fewer than two latency tables fit it.
@@ -83,7 +89,8 @@ def transfer_matrix(
     left_out = []
     for lut in luts:
         try:
-            paired.append([pair(lut.lut, source.table, any_type=True) for source in sources])
+            tables = [_in_type_of(lut, source, others).table for source in sources]
+            paired.append([pair(lut.lut, table, any_type=True) for table in tables])
         except UserError as error:
             left_out.append(f"Left out: {lut.path}: {error}")
         else:
@@ -120,6 +127,15 @@ def most_accurate(results: SettingResults) -> str:
         for recipe, sources in results.by_recipe.items()
     }
     return max(means, key=lambda recipe: means[recipe])
+
+
+def _in_type_of(
+    lut: LutSource, source: AccuracySource, others: Sequence[AccuracySource]
+) -> AccuracySource:
+    """The accuracy table of the same supernet in the number type of a latency table, if any."""
+    wanted = source.setting.model_copy(update={"int8": lut.int8})
+    found = (o for o in others if o.training == source.training and o.setting == wanted)
+    return next(found, source)
 
 
 def _range(items: Sequence[object]) -> range:

@@ -155,6 +155,43 @@ def test_mistakes_are_one_line_and_code_2(
     assert message in done.stderr
 
 
+def in_int8(data: dict[str, Any]) -> None:
+    data["protocol" if "protocol" in data else "evaluation"] |= (
+        {"dtype": "int8"} if "protocol" in data else {"precision": "int8"}
+    )
+
+
+def test_an_int8_table_beside_accuracies_in_fp32_is_a_note_unless_it_is_named(
+    project: Path, make_lut: Callable[..., Lut]
+) -> None:
+    make_lut("board").write(project / "luts/board.json")
+    edit(project / "luts/board.json", project / "luts/board-int8.json", in_int8)
+    wanted = ("--tables", "other", "--figures", "none")
+    done = fofa_bench(project, *wanted)
+    assert done.returncode == 0, done.stderr
+    assert "board-int8.json" in done.stderr
+    assert "latency in int8, accuracy in fp32" in done.stderr
+    assert (project / "reports/tables/table-board.json").is_file()
+    assert not (project / "reports/tables/table-board-int8.json").exists()
+    named = fofa_bench(project, *wanted, "--lut", "luts/board-int8.json")
+    assert named.returncode == 2
+    assert named.stderr.count("\n") == 1
+
+
+def test_int8_accuracies_get_tables_of_their_own(
+    project: Path, make_lut: Callable[..., Lut]
+) -> None:
+    make_lut("board").write(project / "luts/board.json")
+    edit(project / "luts/board.json", project / "luts/board-int8.json", in_int8)
+    accuracy = project / "reports/accuracy"
+    edit(accuracy / "fofa-n3.json", accuracy / "fofa-n3-int8.json", in_int8)
+    done = fofa_bench(project, "--tables", "3,other", "--figures", "none", "--devices")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    tables = {path.stem for path in (project / "reports/tables").glob("*.md")}
+    assert tables == {"table3", "table-board", "table-board-int8-int8", "devices"}
+
+
 @pytest.fixture(scope="module")
 def gated(tmp_path_factory: pytest.TempPathFactory, write_project: Callable[[Path], Path]) -> Path:
     folder = write_project(tmp_path_factory.mktemp("gated"))

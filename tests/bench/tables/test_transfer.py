@@ -164,3 +164,23 @@ def test_what_cannot_be_made_is_one_line(
     made = transfer_matrix(results, [*luts, LutSource(Path("wide.json"), wide)], "ofa")
     assert len(made.luts) == 4
     assert made.left_out[0].startswith("Left out: wide.json: ")
+
+
+def test_int8_latencies_take_the_int8_accuracies_of_the_same_supernet(
+    results: SettingResults, luts: list[LutSource], make_accuracy: Callable[..., AccuracyTable]
+) -> None:
+    plain = luts[0].lut
+    protocol = plain.protocol.model_copy(update={"dtype": "int8"})
+    small = LutSource(Path("small.json"), plain.model_copy(update={"protocol": protocol}))
+    alone = transfer_matrix(results, [luts[0], small], "ofa")
+    assert alone.transfers[1][0].changed == 0
+    assert "On cpu: latency in int8, accuracy in fp32." in alone.notes
+    table = make_accuracy("ofa", resolutions=(32, 40))
+    # Quantised, the large networks are worse than the small ones.
+    rows = [a.model_copy(update={"top1": 100 - a.top1}) for a in table.architectures]
+    evaluation = table.evaluation.model_copy(update={"precision": "int8"})
+    update = {"architectures": rows, "evaluation": evaluation}
+    twin = AccuracySource(Path("int8.json"), table.model_copy(update=update))
+    both = transfer_matrix(results, [luts[0], small], "ofa", others=[twin])
+    assert both.transfers[1][0].changed == 1
+    assert not any("int8" in note for note in both.notes)
