@@ -171,7 +171,8 @@ def device_name(device: torch.device) -> str:
     from cpuinfo import get_cpu_info
 
     brand = get_cpu_info().get("brand_raw", "CPU")
-    return f"{brand}, {torch.get_num_threads()} threads"
+    number = torch.get_num_threads()
+    return f"{brand}, {number} thread{'s' if number > 1 else ''}"
 
 
 def find_place(device: str) -> Processes:

@@ -13,9 +13,10 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_runs import make_run
 from waiting import PATIENCE_SECONDS, wait_for_file
 
-from fofa.runs import Run
+from fofa.runs import PRETRAINED, Run
 
 Command = Callable[..., list[str]]
 Runner = Callable[..., subprocess.CompletedProcess[str]]
@@ -48,6 +49,27 @@ def test_two_processes_have_the_gradients_of_one(
         for name, gradient in found.items():
             scale = expected[name].abs().max().clamp(min=1)
             assert torch.allclose(gradient / scale, expected[name] / scale, atol=1e-9), name
+
+
+@pytest.mark.slow
+def test_two_processes_begin_with_the_statistics_that_one_takes(
+    command: Command, run: Runner, tmp_path: Path
+) -> None:
+    """Scale and shift that keep a published network's function, in every process."""
+    begun = make_run(tmp_path / "begun", recipe=PRETRAINED, class_names=[*"abcdefghij"])
+    options = {"init": begun.folder, "learning_rate": 1e-9, "epoch_scale": 1e-3}
+    one = command(tmp_path / "one", "fofa-n3", **options)
+    assert run(one).returncode == 0
+    two = command(tmp_path / "two", "fofa-n3", batch_size=4, **options)
+    result = run(torchrun(2, *two[1:]))
+    assert result.returncode == 0, result.stderr
+    ours, theirs, before = (
+        load_file(folder / "weights.safetensors")
+        for folder in (tmp_path / "one", tmp_path / "two", begun.folder)
+    )
+    scales = [name for name in ours if "bn.weight" in name]
+    assert max((ours[name] - before[name]).abs().max() for name in scales) > 0.01
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in scales)
 
 
 def train_arguments(command: Command, out: Path) -> list[str]:
