@@ -106,6 +106,12 @@ def measured_gpu(environment: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return gpu or next(iter(environment.get("gpus") or []), None)
 
 
+def is_shared(environment: Mapping[str, Any]) -> bool:
+    """Whether what was timed is a virtual machine's processor, whose host has others to serve."""
+    system = environment.get("system") or {}
+    return environment.get("gpu") is None and system.get("virtualised") is True
+
+
 _CPU_DEFAULTS = PluginOptions(batch_size=1, dtype="fp32", threads=1)
 
 DEVICES: tuple[Device, ...] = (

@@ -18,7 +18,7 @@ from fofa.accuracy import SpaceRecord
 from fofa.latency import Calibration, DeviceRecord, Lut, LutEntry, ProtocolRecord, Stability
 from fofa.space import Architecture, NetworkConfig, SearchSpace, architecture_blocks
 from fofa.validation import SessionErrors, Uncertainty, Validation
-from profilers.hardware.devices import Device, ran_on
+from profilers.hardware.devices import Device, is_shared, ran_on
 from profilers.measuring.measurement import Measurement, evaluate
 from profilers.measuring.samples import Round, SchedulePlan
 from profilers.measuring.stability import judge
@@ -212,6 +212,7 @@ def _validated(
         _posterior(lut, config, fits, [network for network, _ in networks]) ** 2,
         sessions,
         first.measurement.drift.canary_percent,
+        shared=is_shared(lut.device.measured_on),
     )
     validation = Validation.of_sessions(
         _errors(lut, list(within_ms.items())),

@@ -6,8 +6,8 @@ one network is taken apart, in relative terms:
 
     other session's speed + speed of the moment + the network's own deviation
 
-Of sessions few are measured, so what is assumed of them before (`SESSION_DEVIATION`) has the weight
-of `SESSION_PRIOR` of them. Each network's own deviation has the variance that the fit left it
+Of sessions few are measured, so what is assumed of them before (`SESSION_DEVIATION`, or
+`SHARED_DEVIATION`) has the weight of `SESSION_PRIOR` of them. Each network's own deviation has the variance that the fit left it
 (`calibrate.Posterior`), and what held-out networks deviate by beyond that.
 """
 
@@ -25,8 +25,10 @@ from fofa.space import Architecture
 from fofa.validation import DRIFT_SPREAD, SessionErrors, Uncertainty
 
 SESSION_DEVIATION = 0.02
-"""What is assumed of sessions before any is compared. On virtual machines, sessions minutes to
-hours apart differed by 0.6%, 3.1% and 3.9%."""
+"""What is assumed of sessions before any is compared, on a machine that no other one shares."""
+SHARED_DEVIATION = 0.04
+"""The same of processors of virtual machines. Eight pairs of sessions, at once to hours apart,
+differed by 0.6, 1.1, 2.2, 2.8, 3.1, 3.9, 4.9 and 7.1%: 3.8 as a root mean square."""
 SESSION_PRIOR = 4.0
 MOMENTS = 30.0
 """Degrees of freedom of the moments' spread, which comes from hundreds of visits."""
@@ -92,6 +94,8 @@ def uncertainty(
     posterior: np.ndarray,
     sessions: Sequence[OtherSession],
     drift_percent: float,
+    *,
+    shared: bool = False,
 ) -> Uncertainty:
     """Of what a single network's error is made.
 
@@ -100,13 +104,15 @@ def uncertainty(
         posterior: mean relative variance that the fit left in a network's time.
         sessions: those after the table's own.
         drift_percent: spread of the machine's speed within the table's session.
+        shared: whether the processor is a virtual machine's, whose host has others to serve.
     """
     total = len(sessions) + 1
     # Squared deviations of all sessions from their mean, the table's own being at 0.
     shifts = np.array([[0.0, *logs] for logs in _by_resolution(sessions)])
     squares = float(np.mean(shifts.var(axis=1)) * total) if shifts.size else 0.0
     freedom = SESSION_PRIOR + total - 1
-    session = (SESSION_PRIOR * SESSION_DEVIATION**2 + squares) / freedom
+    assumed = SHARED_DEVIATION if shared else SESSION_DEVIATION
+    session = (SESSION_PRIOR * assumed**2 + squares) / freedom
     # The prediction stands at the mean of the sessions, which has an error of its own.
     session *= 1 + 1 / total
     if sessions:

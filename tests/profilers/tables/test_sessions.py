@@ -29,7 +29,6 @@ REQUEST = LutRequest(
     config=CONFIG,
     settings=MeasureSettings(min_rounds=6, max_rounds=6),
 )
-SESSION_SPREAD = 0.02
 BUILD_LUCK = 0.008
 
 
@@ -93,20 +92,24 @@ def test_both_sessions_are_stated_and_the_table_stands_between_them(tmp_path):
     assert [len(session.rounds) for session in samples.other_sessions] == [facts["rounds"]]
 
 
-def test_one_network_in_twenty_at_most_breaks_a_limit_with_margin_95(tmp_path):
-    """Sessions differ by 2%, builds by 0.8%; each network is met in a session of its own."""
+@pytest.mark.parametrize(("spread", "virtual"), [(0.02, False), (0.04, True)])
+def test_one_network_in_twenty_at_most_breaks_a_limit_with_margin_95(
+    tmp_path, monkeypatch, spread, virtual
+):
+    """Sessions differ by 2%, in virtual machines by 4%, builds by 0.8%; each network is met in a
+    session of its own."""
+    monkeypatch.setattr("profilers.hardware.environment.is_virtualised", lambda: virtual)
     rng = np.random.default_rng(0)
     broken = {0.90: 0, 0.95: 0}
     inside = 0
     for seed in range(5):
-        lut = simulate(
-            tmp_path, slowness=np.exp(SESSION_SPREAD * rng.standard_normal(2)), seed=seed
-        )
+        lut = simulate(tmp_path, slowness=np.exp(spread * rng.standard_normal(2)), seed=seed)
+        assert lut.device.measured_on["system"]["virtualised"] == virtual
         device = SimulatedDevice()
         networks = list(lut.search_space.architectures())
         for network in [networks[row] for row in rng.choice(len(networks), 40, replace=False)]:
             met = device.latency_ms(architecture_blocks(network, CONFIG))
-            met *= np.exp(SESSION_SPREAD * rng.standard_normal())
+            met *= np.exp(spread * rng.standard_normal())
             met *= 1 + BUILD_LUCK * rng.standard_normal()
             for level in broken:
                 bound = lut.bound(level)
