@@ -103,6 +103,31 @@ def smallest_for_longer() -> Recipe:
     )
 
 
+def growing() -> Recipe:
+    """The smallest subnet, then the largest, which begins with what it learned and then teaches.
+
+    About a third of the cost each.
+    """
+    parent = smallest_first_then_distillation()
+    smallest, sampling, distillation = parent.phases
+    largest = replace(
+        sampling, name="largest", anchors=("largest",), num_random=0, choices=None, largest_share=0
+    )
+    shares = (0.63, 0.22, 0.15)
+    left = TOTAL_EPOCHS - WARMUP_EPOCHS
+    phases = (
+        replace(phase, epochs=share * left)
+        for phase, share in zip((smallest, largest, distillation), shares, strict=True)
+    )
+    return replace(
+        parent,
+        name="growing",
+        summary="the smallest subnet alone, then the largest alone, then the largest and one "
+        "random subnet, half labels",
+        phases=tuple(phases),
+    )
+
+
 def _changed(name: str, summary: str, *phases: Phase) -> Recipe:
     """fofa-n3 with other phases after its warm-up."""
     parent = fofa_n3()
@@ -167,6 +192,7 @@ SCHEDULES: dict[str, Callable[[], Recipe]] = {
     "late-distillation": late_distillation,
     "smallest-first-then-distillation": smallest_first_then_distillation,
     "smallest-for-longer": smallest_for_longer,
+    "growing": growing,
     "fofa-n3-dropout-first": dropout_on_the_largest,
     "fofa-n3-coupled": coupled_draws,
     "fofa-n3-half-labels": half_labels,

@@ -7,8 +7,9 @@ one network is taken apart, in relative terms:
     other session's speed + speed of the moment + the network's own deviation
 
 Of sessions few are measured, so what is assumed of them before (`SESSION_DEVIATION`, or
-`SHARED_DEVIATION`) has the weight of `SESSION_PRIOR` of them. Each network's own deviation has the variance that the fit left it
-(`calibrate.Posterior`), and what held-out networks deviate by beyond that.
+`SHARED_DEVIATION`) has the weight of `SESSION_PRIOR` of them. Each network's own deviation has the
+variance that the fit left it (`calibrate.Posterior`), and what held-out networks deviate by beyond
+that.
 """
 
 from __future__ import annotations
