@@ -21,6 +21,7 @@ from fofa.errors import UserError
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others before it gives up."""
 POLL_SECONDS = 0.02
+LOOK_SECONDS = 0.3
 
 
 class WorkerLostError(Exception):
@@ -144,20 +145,31 @@ def set_threads(threads: int | None, processes: Processes) -> int:
     """Let torch compute with so many threads on a CPU; by default as many as cores are free.
 
     A machine busy with other work loses more by threads that wait for each other than it gains: a
-    step took several times as long with two on two busy cores. What runs now is taken from the
-    load of the last minute. A number in OMP_NUM_THREADS is a choice, too.
+    step took several times as long with two on two busy cores. A number in OMP_NUM_THREADS is a
+    choice, too.
 
     Returns:
         The number of threads.
     """
     if threads is None and processes.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        free = (cores or 1) - os.getloadavg()[0]
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        threads = max(1, min(torch.get_num_threads(), round(free / here)))
+        threads = max(1, min(torch.get_num_threads(), round(_free_cores() / here)))
     if threads is not None:
         torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+def _free_cores() -> float:
+    """How much of the cores that this process may use is idle, from a look of `LOOK_SECONDS`.
+
+    The load of a minute would count what has just ended, such as the training before this.
+    """
+    import psutil
+
+    busy = [percent / 100 for percent in psutil.cpu_percent(LOOK_SECONDS, percpu=True)]
+    if hasattr(os, "sched_getaffinity"):
+        busy = [busy[core] for core in os.sched_getaffinity(0) if core < len(busy)]
+    return len(busy) - sum(busy)
 
 
 @functools.cache

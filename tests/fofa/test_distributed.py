@@ -6,6 +6,7 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
+import psutil
 import pytest
 import torch
 import torch.distributed as dist
@@ -89,13 +90,15 @@ def test_threads_are_those_of_free_cores_unless_chosen(monkeypatch: pytest.Monke
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     chosen: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
-    for load in (0.0, 5.2, 40.0):
-        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+    for busy in (0, 5, 8):
+        # Two more cores than may be used; they are busy, and do not count.
+        percent = [100.0] * busy + [2.5] * (8 - busy) + [100.0] * 2
+        monkeypatch.setattr(psutil, "cpu_percent", lambda *_, percent=percent, **__: percent)
         set_threads(None, alone)
     set_threads(4, alone)
     assert chosen == [8, 3, 1, 4]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    monkeypatch.setattr(psutil, "cpu_percent", lambda *_, **__: [0.0] * 8)
     set_threads(None, alone)
     assert chosen.pop() == 4
     monkeypatch.setenv("OMP_NUM_THREADS", str(before))
