@@ -116,11 +116,8 @@ def uncertainty(
     session = (SESSION_PRIOR * assumed**2 + squares) / freedom
     # The prediction stands at the mean of the sessions, which has an error of its own.
     session *= 1 + 1 / total
-    if sessions:
-        low, high = np.percentile(np.concatenate([s.moments() for s in sessions]), [5, 95])
-        moment = ((high - low) / DRIFT_SPREAD) ** 2
-    else:
-        moment = (drift_percent / 100 / DRIFT_SPREAD) ** 2
+    spreads = [np.ptp(np.percentile(session.moments(), [5, 95])) for session in sessions]
+    moment = (max([drift_percent / 100, *spreads]) / DRIFT_SPREAD) ** 2
     network = max(float(np.mean(residuals**2)), float(np.mean(posterior)))
     parts = [(session, freedom), (moment, MOMENTS), (network, max(len(residuals) - 1, 1))]
     variance = sum(part for part, _ in parts)
