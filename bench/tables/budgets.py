@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fofa.accuracy import TrainingRecord
+from fofa.accuracy import AccuracyTable, TrainingRecord
+from fofa.recipes import RECIPES
 
 CostUnit = Literal["GPU-hours", "core-hours"]
 
@@ -40,12 +41,19 @@ def budget_of(training: TrainingRecord) -> Budget | None:
     return Budget(training.budget_hours, "GPU-hours" if training.gpu_hours > 0 else "core-hours")
 
 
-def whole_schedule_cost(training: TrainingRecord) -> tuple[float, CostUnit] | None:
+def trained_share(table: AccuracyTable) -> float | None:
+    """Which share of its recipe's epochs a supernet was trained for; None where that is not known.
+
+    By the epochs that it saw: a run within a budget is made longer and shorter on its way.
+    """
+    recipe = RECIPES.get(table.recipe)
+    return table.training.epochs / recipe().epochs if recipe else table.training.epoch_scale
+
+
+def whole_schedule_cost(table: AccuracyTable) -> tuple[float, CostUnit] | None:
     """What all epochs of the recipe would cost, by what the trained share of them did.
 
-    None where cost or share was not recorded.
+    None where cost or share is not known.
     """
-    cost = training_cost(training)
-    if cost is None or training.epoch_scale is None:
-        return None
-    return cost[0] / training.epoch_scale, cost[1]
+    cost, share = training_cost(table.training), trained_share(table)
+    return (cost[0] / share, cost[1]) if cost and share else None

@@ -73,13 +73,14 @@ def build_trained_within(
     budget: float | None,
     *,
     seed: int = 0,
+    epochs: float = 3.0,
     epoch_scale: float | None = 0.1,
     **fields: Any,
 ) -> AccuracyTable:
     """An accuracy table of a training that kept to `budget` core-hours within a few percent."""
     off = random.Random(f"{recipe}-{seed}-{budget}").uniform(-0.03, 0.03)
     training = made_up_tables.make_training(
-        epochs=3.0,
+        epochs=epochs,
         core_hours=(budget or COST.get(recipe, 5.0)) * (1 + off),
         budget_hours=budget,
         device="synthetic CPU",
