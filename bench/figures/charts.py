@@ -41,6 +41,9 @@ OTHER_COLOUR = "#5c6bc0"
 WIDE, NARROW = 60, 20
 """Epochs from which both of a phase's numbers, or only its subnets, fit into its bar."""
 TRADEOFF_RECIPES = ("compofa", "fofa-n4")
+"""The paper's Figure 4 compares these."""
+BESIDE_TRADEOFF = ("fofa-n3", "naive", "smallest-first")
+"""Set beside them where they were trained: the paper's cheapest, its baseline and this project's."""
 
 
 def schedules_figure(name: str) -> Figure:
@@ -144,15 +147,15 @@ class SubnetMeans:
 
 
 def tradeoff_figure(name: str, results: SettingResults) -> Figure | None:
-    """Figure 4: multiply-adds and top-1 of the 243 subnets of CompOFA and of fOFA with n=4.
+    """Figure 4: multiply-adds and top-1 of the 243 subnets of CompOFA, of fOFA with n=4 and others.
 
-    Drawn at the setting's largest resolution, means over the seeds of each recipe. None if neither
-    recipe has an accuracy table; with one of them, the caption names the other.
+    Drawn at the setting's largest resolution, means over the seeds of each recipe. None if there is
+    no accuracy table of any; the caption names those of the paper's two that are missing.
     """
     setting, resolution = results.setting, max(results.setting.resolutions)
     present = {
         recipe: SubnetMeans.of(results.by_recipe[recipe], resolution)
-        for recipe in TRADEOFF_RECIPES
+        for recipe in (*TRADEOFF_RECIPES, *BESIDE_TRADEOFF)
         if recipe in results.by_recipe
     }
     if not present:
@@ -160,7 +163,7 @@ def tradeoff_figure(name: str, results: SettingResults) -> Figure | None:
     title = f"Figure 4: multiply-adds and accuracy of the compound subnets at {resolution} px"
     with canvas() as (drawn, axes):
         for recipe, means in present.items():
-            colour = recipe_colour(recipe, TRADEOFF_RECIPES)
+            colour = recipe_colour(recipe, [*present])
             axes.scatter(
                 means.macs / 1e6,
                 means.top1,
@@ -168,7 +171,7 @@ def tradeoff_figure(name: str, results: SettingResults) -> Figure | None:
                 alpha=0.6,
                 linewidths=0,
                 color=colour,
-                marker=recipe_marker(recipe, TRADEOFF_RECIPES),
+                marker=recipe_marker(recipe, [*present]),
                 label=drawn_label(paper.label(recipe)),
             )
             if (trend := means.trend()) is not None:

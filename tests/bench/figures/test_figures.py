@@ -59,6 +59,10 @@ def test_figure_4_says_what_is_missing(collection: Collection) -> None:
     assert figure is not None
     assert "fOFA (n=4) is missing: it has no accuracy table." in figure.caption
     assert tradeoff(collection, "ofa") is None
+    beside = tradeoff(collection, "fofa-n3")
+    assert beside is not None
+    assert "fOFA (n=3)" in texts(beside)
+    assert "CompOFA is missing: it has no accuracy table." in beside.caption
 
 
 def test_figure_1_is_drawn_from_the_recipes() -> None:
