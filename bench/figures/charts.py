@@ -43,7 +43,7 @@ WIDE, NARROW = 60, 20
 TRADEOFF_RECIPES = ("compofa", "fofa-n4")
 """The paper's Figure 4 compares these."""
 BESIDE_TRADEOFF = ("fofa-n3", "naive", "smallest-first")
-"""Set beside them where they were trained: the paper's cheapest, its baseline and this project's."""
+"""Set beside them where they were trained: the paper's cheapest, its baseline, and our own."""
 
 
 def schedules_figure(name: str) -> Figure:
