@@ -46,9 +46,10 @@ def test_it_passes_the_conformance_check(plugin, options, chosen):
     assert check_plugin(plugin, options(**chosen)).available
 
 
-def test_over_ssh_too(sshd, options, monkeypatch):
+@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+def test_over_ssh_too(sshd, options, monkeypatch, dtype):
     monkeypatch.setenv("PATH", f"{sshd.programs}:{os.environ['PATH']}")
-    check_plugin(RemotePlugin(parse_address(sshd.address)), options())
+    check_plugin(RemotePlugin(parse_address(sshd.address)), options(dtype=dtype))
 
 
 def test_its_protocol_is_that_of_the_plugin_here(plugin, options):
