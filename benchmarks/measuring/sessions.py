@@ -86,20 +86,28 @@ def meet(lut: Lut, num_networks: int, runs: int, seed: int) -> list[Met]:
         networks[lut.search_space.sample(rng)] = None
     with tempfile.TemporaryDirectory(prefix="fofa-sessions-") as folder:
         files = export([*networks], lut, Path(folder))
-        command = [sys.executable, "-c", LOOP, str(protocol.threads or 1), str(runs)]
-        done = subprocess.run(
-            [*command, *map(str, files)], capture_output=True, text=True, timeout=TIMEOUT_SECONDS
-        )
-    if done.returncode != 0:
-        raise UserError(f"the loop failed: {done.stderr.strip().splitlines()[-1:]}")
+        times = time_files(files, protocol.threads or 1, runs)
     bound = lut.bound(MARGIN_LEVELS["95"])
     met = []
-    for network, measured in zip(networks, json.loads(done.stdout), strict=True):
+    for network, measured in zip(networks, times, strict=True):
         interval, predicted = lut.interval_ms(network), lut.latency_ms(network)
         assert interval is not None
         limit = bound.factor * predicted + bound.deviations * lut.deviation_ms(network)
         met.append(Met(network, predicted, *interval, limit, measured))
     return met
+
+
+def time_files(files: list[Path], threads: int, runs: int) -> list[float]:
+    """The median latency of each ONNX file in ms, one after the other, in a process of its own.
+
+    Raises:
+        UserError: if a file does not run.
+    """
+    command = [sys.executable, "-c", LOOP, str(threads), str(runs), *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+    if done.returncode != 0:
+        raise UserError(f"the loop failed: {done.stderr.strip().splitlines()[-1:]}")
+    return [float(found) for found in json.loads(done.stdout)]
 
 
 def export(networks: list[Architecture], lut: Lut, folder: Path) -> list[Path]:
