@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 JOBS ?= 2
 PRESET ?= cifar10-small
 OUT ?= out
-TABLES := --tables 2,3,4,5,other --figures 1,4 --devices
+TABLES := --tables 2,3,4,5,other --figures 1,4,cost --devices
 
 .DEFAULT_GOAL := help
 .PHONY: help bench report test test-all test-isa lint format docs reproduce clean
