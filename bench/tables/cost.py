@@ -87,7 +87,8 @@ def _verdict(
     sentences = []
     if len(known) > 1:
         ratio, cheapest = max(known, key=lambda each: each[0])
-        sentences.append(f"Training cost: {cheapest} costs least, {ratio:.2f}x less than OFA.")
+        of = "" if published.issuperset(methods) else " of the paper's recipes"
+        sentences.append(f"Training cost: {cheapest} costs least{of}, {ratio:.2f}x less than OFA.")
     if not computed:
         sentences.append(column_verdict("Mean top-1", methods, [cells[3] for cells in rows]))
     return sentences
