@@ -180,7 +180,7 @@ def _cost_cells(
     training = sources[0].table.training
     share = 1.0 if cost is _cost_of else trained_share(sources[0].table)
     numbers = (
-        (training.epochs / share if share else None, "epochs not recorded"),
+        (round(training.epochs / share, 6) if share else None, "epochs not recorded"),
         (hours, _without_cost(sources, cost)),
         (ratio, "no cost of OFA to compare with"),
     )
