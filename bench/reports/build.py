@@ -158,7 +158,7 @@ def build(
     compared = _compared(report, for_limits(collection.results), rows) if chosen or matrix else []
     _add_all_latency_tables(report, chosen, limits, compared)
     if "4" in figures:
-        _add_tradeoffs(report, _compared(report, for_means(collection.results), rows))
+        _add_tradeoffs(report, _compared(report, _about_training(report), rows))
     if matrix is not None:
         _add_matrices(report, matrix, compared)
     for file in rivals:
@@ -202,6 +202,11 @@ def _suffix(shown: Sequence[SettingResults], setting: Setting) -> tuple[str, str
     return _suffix_among([r.setting for r in shown if not r.setting.int8], setting)
 
 
+def _ended(stem: str, suffix: str) -> str:
+    """A name with its suffix; what says int8 already does not say it twice."""
+    return stem + (suffix.removesuffix("-int8") if stem.endswith("-int8") else suffix)
+
+
 def _suffix_among(settings: Sequence[Setting], setting: Setting) -> tuple[str, str]:
     if len(settings) == 1:
         return "", ""
@@ -214,8 +219,14 @@ def _suffix_among(settings: Sequence[Setting], setting: Setting) -> tuple[str, s
     return f"-{short}{number}", f" ({name})"
 
 
-def _add_cost_tables(report: Report) -> None:
+def _about_training(report: Report) -> list[SettingResults]:
+    """What Table 2, the cost curve and Figure 4 are of; int8, which trains nothing, if alone."""
     shown = for_means(report.collection.results)
+    return [results for results in shown if not results.setting.int8] or shown
+
+
+def _add_cost_tables(report: Report) -> None:
+    shown = _about_training(report)
     for results in shown:
         name, title = _suffix(shown, results.setting)
         table = cost_table(f"table2{name}", TITLES[COST_TABLE] + title, results)
@@ -228,7 +239,7 @@ def _add_cost_tables(report: Report) -> None:
 def _add_cost_figures(report: Report) -> None:
     from bench.figures.cost import cost_figure
 
-    shown = for_means(report.collection.results)
+    shown = _about_training(report)
     for results in shown:
         name, title = _suffix(shown, results.setting)
         curves = cost_curves(results)
@@ -358,11 +369,11 @@ def _add_table(
     if name == OTHER_TABLES:
         stem = slug(devices[0].source.path.stem)
         title = f"Top-1 accuracy within latency limits, {devices[0].title}{title_suffix}"
-        file_name = f"table-{stem}{suffix}"
+        file_name = f"table-{_ended(stem, suffix)}"
     else:
         title, file_name = TITLES[name] + title_suffix, f"table{name}{suffix}"
     table = latency_table(file_name, title, results, devices, missing)
-    names = [f"{slug(device.source.path.stem)}{suffix}" for device in devices]
+    names = [_ended(slug(device.source.path.stem), suffix) for device in devices]
     fitting = [[file for file in report.rivals if file.fits(results, d)] for d in devices]
     rivals = [[rival for file in files for rival in file.rivals] for files in fitting]
     report.compared += [file for files in fitting for file in files]

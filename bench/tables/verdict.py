@@ -61,7 +61,9 @@ def lead(title: str, methods: Sequence[str], cells: Sequence[Cell]) -> Lead | No
 def limits_verdict(
     columns: Sequence[Column], methods: Sequence[str], rows: Sequence[Sequence[Cell]]
 ) -> list[str]:
-    """A sentence for every device (`group`) of a table of latency limits."""
+    """A sentence for every device (`group`) of a table of latency limits; one row beats nobody."""
+    if len(rows) < 2:
+        return []
     places = [place for place, column in enumerate(columns) if column.limit_ms is not None]
     sentences = []
     for group, members in groupby(places, lambda place: columns[place].group):

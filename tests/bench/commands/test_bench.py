@@ -185,11 +185,14 @@ def test_int8_accuracies_get_tables_of_their_own(
     edit(project / "luts/board.json", project / "luts/board-int8.json", in_int8)
     accuracy = project / "reports/accuracy"
     edit(accuracy / "fofa-n3.json", accuracy / "fofa-n3-int8.json", in_int8)
-    done = fofa_bench(project, "--tables", "3,other", "--figures", "none", "--devices")
+    done = fofa_bench(project, "--tables", "2,3,other", "--figures", "4,cost", "--devices")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     tables = {path.stem for path in (project / "reports/tables").glob("*.md")}
-    assert tables == {"table3", "table-board", "table-board-int8-int8", "devices"}
+    assert tables == {"table2", "table3", "table-board", "table-board-int8", "devices"}
+    figures = {path.stem for path in (project / "reports/figures").glob("*int8*.svg")}
+    assert figures == {"pareto-board-int8"}
+    assert "nothing won" not in (project / "reports/report.md").read_text()
 
 
 @pytest.fixture(scope="module")
