@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from fofa.errors import UserError
@@ -17,7 +18,7 @@ from profilers.remote.samples import read_run
 from profilers.remote.session import RemotePlugin
 from profilers.remote.table import measure_elsewhere, write_table
 from profilers.remote.transport import is_address, parse_address
-from profilers.tables.build import LutRequest
+from profilers.tables.measured import LutRequest
 
 
 def remote_plugin(address: str, plugin: str | None) -> RemotePlugin:
@@ -62,14 +63,19 @@ def write_bundle(path: Path, request: LutRequest) -> str:
     )
 
 
-def import_samples(samples: Path, out: Path, *, require_match: bool) -> Lut:
+def import_samples(
+    samples: Path, out: Path, warn: Callable[[str], None], *, require_match: bool
+) -> Lut:
     """The table of samples that were brought back, written to `out`.
 
     Raises:
-        UserError: if they are not what the agent writes, or unfinished.
+        UserError: if they are not what the agent writes, or unfinished, or of other hardware than
+            the device's where `require_match` says that it must be.
     """
     run = read_run(samples)
-    return write_table(run.header.request.request(), run, out, require_match=require_match)
+    request = run.header.request.request()
+    request.check_hardware(run.environment(), warn, required=require_match)
+    return write_table(request, run, out)
 
 
 def measure(

@@ -43,12 +43,8 @@ from profilers.plugin import MeasuringPlugin, Plugin, PluginOptions, TablePlugin
 from profilers.remote.transport import is_address
 from profilers.tables.agreement import Agreement
 from profilers.tables.agreement import compare as tables_agree
-from profilers.tables.build import (
-    ImpossibleTableError,
-    LutRequest,
-    import_table,
-    measure_lut,
-)
+from profilers.tables.build import import_table, measure_lut
+from profilers.tables.measured import ImpossibleTableError, LutRequest
 from profilers.tables.other_session import in_another_process
 
 DEFAULT_NETWORK_DEVICE = "cpu"
@@ -257,8 +253,7 @@ def profile(
         target = out or bundle
         if target is None or (device is None and samples is None):
             raise UserError("give --device and --out, or --list, or --network")
-        far = far_away(bundle, samples, device)
-        if far:
+        if far_away(bundle, samples, device):
             named = elsewhere.named_elsewhere(device, plugin, target)
         else:
             named = find_device(device or "", plugins=registry.installed(), plugin=plugin)
@@ -274,32 +269,16 @@ def profile(
             if bundle is not None or out is None:
                 print(elsewhere.write_bundle(target, request))
                 return
-            try:
-                if samples is not None:
-                    result = elsewhere.import_samples(samples, out, require_match=require_match)
-                elif far:
-                    with instruments() as surroundings:
-                        result = elsewhere.measure(
-                            device or "",
-                            request,
-                            out,
-                            surroundings,
-                            fresh=fresh,
-                            require_match=require_match,
-                        )
-                else:
-                    result = make_lut(
-                        request,
-                        registry.load_plugin(named.plugin),
-                        out,
-                        networks.resolutions,
-                        fresh=fresh,
-                        require_match=require_match,
-                        energy=energy,
-                    )
-            except ImpossibleTableError as error:
-                print(f"{NAME}: {error}", file=sys.stderr)
-                raise typer.Exit(1) from None
+            result = make_lut(
+                request,
+                out,
+                samples=samples,
+                address=device if is_address(device or "") else None,
+                resolutions=networks.resolutions,
+                fresh=fresh,
+                require_match=require_match,
+                energy=energy,
+            )
         agreement = tables_agree(result, older) if older is not None else None
         show.table(result, out, agreement, as_json=as_json)
         stability = result.stability
@@ -315,36 +294,53 @@ def far_away(bundle: Path | None, samples: Path | None, device: str | None) -> b
 
 def make_lut(
     request: LutRequest,
-    plugin: Plugin,
     out: Path,
-    resolutions: tuple[int, ...] | None,
     *,
+    samples: Path | None,
+    address: str | None,
+    resolutions: tuple[int, ...] | None,
     fresh: bool,
     require_match: bool,
     energy: bool,
 ) -> Lut:
-    """Measure or import the table and write it."""
+    """The table of brought samples, of the machine at an address, or of this one; written.
+
+    Raises:
+        typer.Exit: with code 1 if what was timed cannot be true, once that is said.
+    """
+    here = samples is None and address is None
+    plugin = registry.load_plugin(request.device.plugin) if here else None
     if isinstance(plugin, TablePlugin):
         if energy:
             raise UserError(f"plugin {plugin.name} runs nothing: leave out --energy")
         lut = import_table(request, plugin, resolutions)
         lut.write(out)
         return lut
-    with instruments() as surroundings:
-        return measure_lut(
-            request,
-            measuring(plugin),
-            out,
-            surroundings,
-            fresh=fresh,
-            require_match=require_match,
-            run_session=in_another_process(
+    try:
+        with instruments() as surroundings:
+            if samples is not None:
+                return elsewhere.import_samples(
+                    samples, out, surroundings.warn, require_match=require_match
+                )
+            how = {"fresh": fresh, "require_match": require_match}
+            if address is not None:
+                return elsewhere.measure(address, request, out, surroundings, **how)
+            assert plugin is not None
+            session = in_another_process(
                 plugin.name, request.options, SpaceRecord.of(request.space), request.config
             )
-            if request.settings.sessions > 1
-            else None,
-            energy=energy,
-        )
+            return measure_lut(
+                request,
+                measuring(plugin),
+                out,
+                surroundings,
+                run_session=session if request.settings.sessions > 1 else None,
+                energy=energy,
+                **how,
+            )
+    except ImpossibleTableError as error:
+        print(f"{NAME}: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 def profile_network(

@@ -23,7 +23,7 @@ from profilers.measuring.settings import MeasureSettings
 from profilers.measuring.workload import Item, Workload, plan_workload
 from profilers.remote.request import RemoteOptions, RequestRecord
 from profilers.remote.weightless import Cut, weightless
-from profilers.tables.build import LutRequest
+from profilers.tables.measured import LutRequest
 
 AGENT = "profilers.remote.agent"
 OURS = r"(?:profilers|fofa)\.[\w.]+"

@@ -18,7 +18,7 @@ from profilers.hardware.cores import numbers_in
 from profilers.hardware.devices import find_device
 from profilers.measuring.settings import MeasureSettings
 from profilers.plugin import MAX_THREADS, PluginOptions
-from profilers.tables.build import LutRequest
+from profilers.tables.measured import LutRequest
 
 PLUGIN = "onnxruntime"
 """The runtime that the agent has; tables name it as they do here."""

@@ -5,26 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from fofa.errors import UserError
 from fofa.latency import Lut
-from profilers.hardware.devices import ran_on
 from profilers.measuring.rounds import Instruments
-from profilers.measuring.samples import samples_path, write_samples
 from profilers.remote.bundle import Bundle, make_bundle
 from profilers.remote.carry import Errand
 from profilers.remote.request import RemoteOptions
 from profilers.remote.samples import RemoteRun
 from profilers.remote.transport import Transport
-from profilers.tables.assemble import TimedSession, assemble, impossible
-from profilers.tables.build import (
-    ImpossibleTableError,
-    LutRequest,
-    measurement_facts,
-    measurement_identity,
-    session_facts,
-)
+from profilers.tables.assemble import TimedSession
+from profilers.tables.measured import ImpossibleTableError, LutRequest, Measured
 from profilers.tables.other_session import plan_other_session
 
 
@@ -63,18 +53,15 @@ def measure_elsewhere(
 
     first_settings = settings.first_session if settings.sessions > 1 else settings
     run, others = send(0, make_bundle(request, options, settings=first_settings)), []
-    if fault := request.device.mismatch(ran_on(run.environment())):
-        if require_match:
-            raise UserError(f"{fault}; --require-match stops here")
-        instruments.warn(f"{fault}; the table will say so")
+    request.check_hardware(run.environment(), instruments.warn, required=require_match)
     try:
-        lut = table_of(request, run)
+        lut = possible_table(measured(request, run))
         for number in range(1, settings.sessions):
             later = settings.other_session(number)
             networks = plan_other_session(lut, request.config, later, run.workload)
             time.sleep(settings.gap_seconds)
             others.append(send(number, make_bundle(request, options, networks, later)))
-        lut = write_table(request, run, out, others, carried_by=transport.name)
+        lut = write_table(request, run, out, others, transport.name)
     except ImpossibleTableError:
         kept[0].unlink(missing_ok=True)
         raise
@@ -83,38 +70,36 @@ def measure_elsewhere(
     return lut
 
 
-def timed_session(run: RemoteRun) -> TimedSession:
-    """What was timed, evaluated."""
-    return TimedSession.of(run.workload, run.header.plan, run.rounds)
-
-
-def table_of(
+def measured(
     request: LutRequest,
     run: RemoteRun,
     others: Sequence[RemoteRun] = (),
     carried_by: str = "bundle",
-) -> Lut:
-    """The table that follows from a run, and from the sessions that tested it.
+) -> Measured:
+    """What a run timed, and the sessions that tested it."""
+    first, *later = (
+        TimedSession.of(each.workload, each.header.plan, each.rounds) for each in (run, *others)
+    )
+    return Measured(
+        request=request,
+        protocol=run.protocol,
+        environment=run.environment() | {"carried_by": carried_by},
+        first=first,
+        others=tuple(later),
+    ).with_facts(run.end.seconds, run.end.resumed_rounds)
+
+
+def possible_table(found: Measured) -> Lut:
+    """The table that follows.
 
     Raises:
         ImpossibleTableError: if the times cannot be those of networks.
     """
-    first, later = timed_session(run), [timed_session(other) for other in others]
-    environment: dict[str, Any] = run.environment() | {"carried_by": carried_by}
-    environment["measurement"] = {
-        "seconds": run.end.seconds,
-        "resumed_rounds": run.end.resumed_rounds,
-        **measurement_facts(first.measurement),
-        "sessions": [session_facts(session, first) for session in later],
-    }
-    lut = assemble(
-        request.device, request.space, request.config, run.protocol, environment, first, later
-    )
-    if fault := impossible(lut, first.measurement):
+    if fault := found.fault():
         raise ImpossibleTableError(
             f"no table is written, because {fault}: end other programs there, or measure for longer"
         )
-    return lut
+    return found.table()
 
 
 def write_table(
@@ -122,26 +107,13 @@ def write_table(
     run: RemoteRun,
     out: Path,
     others: Sequence[RemoteRun] = (),
-    *,
     carried_by: str = "bundle",
-    require_match: bool = False,
 ) -> Lut:
     """Make the table, and write it to `out`, raw samples beside it.
 
     Raises:
-        UserError: if the hardware is not the device's and `require_match` says that it must be, or
-            if `out` cannot be written.
+        ImpossibleTableError: if the times cannot be those of networks.
+        UserError: if `out` cannot be written.
     """
-    environment = run.environment()
-    if require_match and (fault := request.device.mismatch(ran_on(environment))):
-        raise UserError(f"{fault}; --require-match stops here")
-    lut = table_of(request, run, others, carried_by)
-    identity = measurement_identity(request, run.protocol, environment)
-    first, later = timed_session(run), [timed_session(other) for other in others]
-    side = samples_path(out)
-    write_samples(
-        side, first.measurement.samples_file(identity, [other.measurement for other in later])
-    )
-    lut = lut.model_copy(update={"raw_samples": side.name})
-    lut.write(out)
-    return lut
+    found = measured(request, run, others, carried_by)
+    return found.write(possible_table(found), out)

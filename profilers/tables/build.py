@@ -3,52 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
-from fofa.latency import Lut, ProtocolRecord
-from fofa.space import NetworkConfig, SearchSpace
-from profilers.hardware.devices import Device, ran_on
+from fofa.latency import Lut
 from profilers.hardware.environment import capture_environment, live_state
 from profilers.measuring.energy import measure_energies
-from profilers.measuring.measurement import Measurement
 from profilers.measuring.rounds import Instruments, prepare
-from profilers.measuring.samples import (
-    PartialFile,
-    Round,
-    SchedulePlan,
-    partial_path,
-    samples_path,
-    write_samples,
-)
+from profilers.measuring.samples import PartialFile, Round, SchedulePlan, partial_path
 from profilers.measuring.settings import MeasureSettings
-from profilers.measuring.stability import is_disturbed
 from profilers.measuring.workload import Workload, plan_workload
-from profilers.plugin import MeasuringPlugin, PluginOptions, Session, TablePlugin
-from profilers.tables.assemble import TimedSession, assemble, impossible
+from profilers.plugin import MeasuringPlugin, Session, TablePlugin
+from profilers.tables.assemble import TimedSession
 from profilers.tables.energy import with_energies
+from profilers.tables.measured import ImpossibleTableError, LutRequest, Measured
 from profilers.tables.other_session import RunSession, plan_other_session
-
-
-class ImpossibleTableError(UserError):
-    """What was timed cannot be true; the wish was right, so programs end with exit code 1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LutRequest:
-    """What table is wanted; `options` are complete, the device's defaults filled in."""
-
-    device: Device
-    space: SearchSpace
-    config: NetworkConfig = field(default_factory=NetworkConfig)
-    options: PluginOptions = field(default_factory=PluginOptions)
-    settings: MeasureSettings = field(default_factory=MeasureSettings)
 
 
 def import_table(
@@ -120,33 +93,25 @@ def measure_lut(
     with contextlib.ExitStack() as opened:
         session = opened.enter_context(plugin.open(request.options))
         counter = opened.enter_context(session.energy()) if energy else None
-        elsewhere = session.machine()
-        if elsewhere is not None:
-            captured = {name: value for name, value in elsewhere.items() if name != "state"}
-        environment = captured | session.hardware()
-        if fault := request.device.mismatch(ran_on(environment)):
-            if require_match:
-                raise UserError(f"{fault}; --require-match stops here")
-            instruments.warn(f"{fault}; the table will say so")
+        environment = environment_of(session, captured)
+        request.check_hardware(environment, instruments.warn, required=require_match)
         if instruments.other_profilers():
             instruments.warn("another profiler is measuring on this machine; both will be unstable")
         workload = plan_workload(request.space, request.config, request.settings)
-        identity = measurement_identity(request, session.protocol, environment)
+        protocol = session.protocol
         names = [workload.canary.name, *(item.name for item in workload.items)]
         partial = PartialFile(partial_path(out), names)
         if fresh:
             partial.discard()
         before, start = state_of(session), instruments.clock()
-        protocol = session.protocol
 
-        def table_of(first: TimedSession, others: Sequence[TimedSession] = ()) -> Lut:
-            return assemble(
-                request.device, request.space, request.config, protocol, environment, first, others
+        def measured(plan: SchedulePlan, rounds: Sequence[Round]) -> Measured:
+            return Measured(
+                request=request,
+                protocol=protocol,
+                environment=environment,
+                first=TimedSession.of(workload, plan, rounds),
             )
-
-        def fault_of(plan: SchedulePlan, rounds: Sequence[Round]) -> str | None:
-            timed = TimedSession.of(workload, plan, rounds)
-            return impossible(table_of(timed), timed.measurement)
 
         plan, rounds, num_resumed = resumable_rounds(
             session,
@@ -154,45 +119,56 @@ def measure_lut(
             request.settings.first_session if run_session else request.settings,
             instruments,
             partial,
-            identity,
-            fault_of,
+            request.identity(protocol, environment),
+            lambda plan, rounds: measured(plan, rounds).fault(),
         )
         energies = None
         if counter is not None:
             networks = [*workload.of("calibration"), *workload.of("validation")]
             energies = measure_energies(session, networks, counter, instruments)
         environment |= {"before": before, "after": state_of(session)}
-    first = TimedSession.of(workload, plan, rounds)
-    if fault := fault_of(plan, rounds):
+    found = measured(plan, rounds)
+    if fault := found.fault():
         partial.discard()
         raise ImpossibleTableError(
             f"{out}: not written, because {fault}: end other programs, or measure for longer "
             f"(--budget-seconds {2 * request.settings.budget_seconds:g}), and run it again"
         )
-    others = []
-    for number in range(1, request.settings.sessions if run_session else 1):
-        instruments.progress.stage(f"session {number + 1}", 1)
-        settings = request.settings.other_session(number)
-        further = plan_other_session(table_of(first), request.config, settings, workload)
-        assert run_session is not None
-        others.append(TimedSession.of(further, *run_session(further, settings)))
-        instruments.progress.advance()
-    environment["measurement"] = {
-        "seconds": round(instruments.clock() - start, 1),
-        "resumed_rounds": num_resumed,
-        **measurement_facts(first.measurement),
-        "sessions": [session_facts(other, first) for other in others],
-    }
-    lut = table_of(first, others)
+    if run_session is not None:
+        found = dataclasses.replace(found, others=other_sessions(found, run_session, instruments))
+    found = found.with_facts(round(instruments.clock() - start, 1), num_resumed)
+    lut = found.table()
     if energies is not None:
         lut = with_energies(lut, request.config, workload, energies)
-    side = samples_path(out)
-    samples = first.measurement.samples_file(identity, [other.measurement for other in others])
-    write_samples(side, samples)
-    lut = lut.model_copy(update={"raw_samples": side.name})
-    lut.write(out)
+    lut = found.write(lut, out)
     partial.discard()
     return lut
+
+
+def other_sessions(
+    found: Measured, run_session: RunSession, instruments: Instruments
+) -> tuple[TimedSession, ...]:
+    """The sessions after the first, which time networks that it says little of.
+
+    Raises:
+        UserError: if one ends without times.
+    """
+    request, table, timed = found.request, found.table(), []
+    for number in range(1, request.settings.sessions):
+        instruments.progress.stage(f"session {number + 1}", 1)
+        settings = request.settings.other_session(number)
+        networks = plan_other_session(table, request.config, settings, found.first.workload)
+        timed.append(TimedSession.of(networks, *run_session(networks, settings)))
+        instruments.progress.advance()
+    return tuple(timed)
+
+
+def environment_of(session: Session, captured: dict[str, Any]) -> dict[str, Any]:
+    """Of the machine that is measured: another one's own, or else as it was `captured` here."""
+    elsewhere = session.machine()
+    if elsewhere is not None:
+        captured = {name: value for name, value in elsewhere.items() if name != "state"}
+    return captured | session.hardware()
 
 
 def state_of(session: Session) -> dict[str, Any]:
@@ -238,46 +214,3 @@ def resumable_rounds(
                 partial.append(round_)
                 rounds.append(round_)
     return plan, rounds, len(finished)
-
-
-def measurement_identity(
-    request: LutRequest, protocol: ProtocolRecord, environment: dict[str, Any]
-) -> dict[str, Any]:
-    """What must be equal for a measurement to be continued."""
-    return {
-        "device": request.device.name,
-        "protocol": protocol.model_dump(mode="json"),
-        "space": SpaceRecord.of(request.space).model_dump(mode="json"),
-        "num_classes": request.config.num_classes,
-        "seed": request.settings.seed,
-        "networks": [
-            request.settings.calibration_networks,
-            request.settings.validation_networks,
-            request.settings.repeats,
-        ],
-        "cpu": (environment.get("cpu") or {}).get("model"),
-        "gpu": (environment.get("gpu") or {}).get("name"),
-    }
-
-
-def measurement_facts(measurement: Measurement) -> dict[str, Any]:
-    """How the measurement went, as the table records it."""
-    return {
-        "rounds": len(measurement.rounds),
-        "undisturbed_rounds": sum(not is_disturbed(round_) for round_ in measurement.rounds),
-        "warmup_runs": measurement.plan.warmup_runs,
-        "drift_percent": round(measurement.drift.canary_percent, 2),
-        "residual_drift_percent": round(measurement.drift.residual_percent, 2),
-    }
-
-
-def session_facts(other: TimedSession, first: TimedSession) -> dict[str, Any]:
-    """How another session went: by resolution, how much slower it was than the table's own."""
-    shifts = other.as_seen_from(first).shifts()
-    return {
-        **measurement_facts(other.measurement),
-        "slower_percent": {
-            str(resolution): round(100 * math.expm1(shift), 2)
-            for resolution, shift in shifts.items()
-        },
-    }

@@ -20,7 +20,7 @@ from profilers.hardware.devices import find_device
 from profilers.measuring.settings import MeasureSettings
 from profilers.plugin import PluginOptions
 from profilers.remote.request import PLUGIN
-from profilers.tables.build import LutRequest
+from profilers.tables.measured import LutRequest
 
 SETTINGS = MeasureSettings(
     calibration_networks=4,

@@ -24,7 +24,7 @@ from profilers.remote import agent
 from profilers.remote.bundle import agent_text, items_of, make_bundle
 from profilers.remote.request import RemoteOptions
 from profilers.remote.weightless import weightless
-from profilers.tables.build import LutRequest
+from profilers.tables.measured import LutRequest
 
 
 @pytest.mark.parametrize("dtype", BUILT_TYPES)

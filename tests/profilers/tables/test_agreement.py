@@ -17,7 +17,8 @@ from profilers.hardware.devices import Device
 from profilers.measuring.settings import MeasureSettings
 from profilers.measuring.simulation import SimulatedDevice, SimulatedPlugin
 from profilers.tables.agreement import compare
-from profilers.tables.build import LutRequest, measure_lut
+from profilers.tables.build import measure_lut
+from profilers.tables.measured import LutRequest
 
 REQUEST = LutRequest(
     device=Device(name="sim", plugin="simulated", summary=""),

@@ -21,13 +21,8 @@ from profilers.plugin import PluginOptions
 from profilers.plugins.onnxruntime import PLUGIN
 from profilers.plugins.roofline import PLUGIN as ROOFLINE
 from profilers.registry import installed
-from profilers.tables.build import (
-    LutRequest,
-    import_table,
-    measure_lut,
-    restrict,
-    resumable_rounds,
-)
+from profilers.tables.build import import_table, measure_lut, restrict, resumable_rounds
+from profilers.tables.measured import LutRequest
 
 DEVICE = Device(name="sim", plugin="simulated", summary="")
 REQUEST = LutRequest(

@@ -20,7 +20,8 @@ from profilers.measuring.simulation import (
     SimulatedTime,
 )
 from profilers.plugin import EnergyCounter, PluginOptions, Runner
-from profilers.tables.build import LutRequest, measure_lut
+from profilers.tables.build import measure_lut
+from profilers.tables.measured import LutRequest
 
 IDLE_WATTS = 20.0
 JOULES_PER_MAC = 2e-10

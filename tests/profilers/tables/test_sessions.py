@@ -19,7 +19,8 @@ from profilers.measuring.simulation import SimulatedDevice, SimulatedPlugin
 from profilers.measuring.workload import plan_workload
 from profilers.plugin import PluginOptions
 from profilers.registry import installed
-from profilers.tables.build import ImpossibleTableError, LutRequest, measure_lut
+from profilers.tables.build import measure_lut
+from profilers.tables.measured import ImpossibleTableError, LutRequest
 from profilers.tables.other_session import in_another_process
 
 CONFIG = NetworkConfig(width_mult=0.5)
