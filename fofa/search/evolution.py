@@ -16,32 +16,15 @@ architectures of each resolution end it (`fofa.search.local_search`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from fofa.errors import UserError
-from fofa.predictor.model import Predictor
-from fofa.search.budgets import UNITS, Kind
-from fofa.search.costs import energy_costs, latency_costs, macs_costs
-from fofa.search.exact import pareto_front
 from fofa.search.local_search import Found, race
-from fofa.search.pairing import network_config, pair_with_all
-from fofa.search.problem import (
-    Answer,
-    Choice,
-    Constraint,
-    Problem,
-    Score,
-    Target,
-    cheapest_within,
-    within_limits,
-)
+from fofa.search.problem import Constraint, Score, cheapest_within, within_limits
 from fofa.space import MOBILENETV3, Family
 from fofa.space.encoding import ABSENT, Encoding, Population, encoding_of
-
-FRONT_POINTS = 12
-"""Limits at which the Pareto front is searched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,80 +54,6 @@ class EvolutionConfig:
             raise UserError("evolution needs a population of at least 4, and positive sizes")
         if not 0 < self.parent_share <= 1 or not 0 <= self.mutation_share <= 1:
             raise UserError("evolution needs shares of parents and mutants between 0 and 1")
-
-
-def search_elastic(
-    problem: Problem, predictor: Predictor, targets: tuple[Target, ...], *, pareto: bool
-) -> Answer:
-    """The best architecture within every limit that evolution finds, and a Pareto front.
-
-    The front is that of searches at a row of limits, so it is found, not proven.
-
-    Raises:
-        UserError: if tables may not be paired, or nothing is within the limits.
-    """
-    if pareto and len(targets) > 1:
-        raise UserError("a joint Pareto front needs the compound space")
-    luts = [target.lut for target in targets]
-    pairings = pair_with_all(luts, predictor, resolutions=problem.resolutions)
-    resolutions, timed = pairings[0].resolutions, [p.timed for p in pairings[: len(targets)]]
-    predicted, latencies = [], []
-    for target, at in zip(targets, timed, strict=True):
-        limit = np.inf if target.limit_ms is None else target.limit_ms
-        bounds = latency_costs(target.lut, at, kind="elastic", level=problem.level)
-        predicted.append(latency_costs(target.lut, at, kind="elastic"))
-        latencies.append(Constraint(bounds, limit, "ms", target.lut.device.requested))
-    most_mj = problem.max_energy_mj or np.inf
-    energies = [
-        None
-        if lut.energy is None
-        else Constraint(energy_costs(lut, at, kind="elastic"), most_mj, "mJ", lut.device.requested)
-        for lut, at in zip(luts, timed, strict=True)
-    ]
-    macs = macs_costs(network_config(predictor), resolutions)
-    deployed = problem.deployed(targets)
-    budgets: dict[Kind, Constraint] = {
-        kind: Constraint(deployed.costs(kind, resolutions, space="elastic"), limit, UNITS[kind])
-        for kind, limit in problem.budgets.limited.items()
-    }
-    constraints = [
-        *latencies,
-        Constraint(macs, problem.max_macs or np.inf, "MACs"),
-        *(energy for energy in energies if energy is not None),
-        *budgets.values(),
-    ]
-    limited = [constraint for constraint in constraints if np.isfinite(constraint.limit)]
-    considered = 0
-
-    def search(within: list[Constraint]) -> Choice:
-        nonlocal considered
-        rng = np.random.default_rng(problem.seed)
-        found = evolve(predictor.predict, within, resolutions, rng)
-        considered += found.evaluated
-        return Choice(
-            architecture=found.best.architecture(0),
-            top1=100 * found.score,
-            macs=round(float(macs.of(found.best)[0])),
-            timed_as=tuple(replace(found.best, resolutions=at).architecture(0) for at in timed),
-            latencies_ms=tuple(float(costs.of(found.best)[0]) for costs in predicted),
-            energies_mj=tuple(
-                None if energy is None else float(energy.costs.of(found.best)[0])
-                for energy in energies
-            ),
-            amounts={kind: float(c.costs.of(found.best)[0]) for kind, c in budgets.items()},
-        )
-
-    best = search(limited) if limited else None
-    front: tuple[Choice, ...] = ()
-    if pareto:
-        scaled = constraints[0]
-        others = [constraint for constraint in limited if constraint is not scaled]
-        limits = _front_limits(scaled, limited, resolutions)
-        front = _undominated(
-            [search([*others, Constraint(scaled.costs, limit, scaled.unit)]) for limit in limits]
-        )
-    notes = tuple(note for pairing in pairings for note in pairing.notes)
-    return Answer(best=best, front=front, notes=notes, considered=considered)
 
 
 def evolve(
@@ -205,26 +114,6 @@ def best_of_each_resolution(population: Population, scores: np.ndarray, num: int
     groups = population.resolution_index[order]
     rank = np.arange(len(order)) - np.searchsorted(groups, groups)
     return order[rank < num]
-
-
-def _front_limits(
-    scaled: Constraint, limited: list[Constraint], resolutions: tuple[int, ...]
-) -> np.ndarray:
-    """Limits from the cheapest architecture to the dearest, or to the limit that was given."""
-    cheapest = cheapest_within(limited, resolutions) if limited else scaled.costs.cheapest()
-    least = float(scaled.costs.of(cheapest).min())
-    most: float = scaled.limit if np.isfinite(scaled.limit) else scaled.costs.largest()
-    return np.geomspace(max(least, 1e-9), max(most, least), FRONT_POINTS)
-
-
-def _undominated(found: list[Choice]) -> tuple[Choice, ...]:
-    """The Pareto front of what was found, over the first target's latency or multiply-adds."""
-    top1 = np.array([choice.top1 for choice in found])
-    cost = np.array(
-        [choice.latencies_ms[0] if choice.latencies_ms else choice.macs for choice in found]
-    )
-    rows = pareto_front(top1, cost, [choice.architecture for choice in found])
-    return tuple(found[row] for row in rows)
 
 
 def _first_generation(

@@ -39,22 +39,11 @@ def search_all(problem: Problem, targets: tuple[Target, ...], *, pareto: bool) -
     limits = _limits(problem, targets, timings)
     for kind, limit in problem.budgets.limited.items():
         limits.append((amounts[kind], limit, UNITS[kind], ""))
-    for cost, limit, unit, label in limits:
-        # Raises for a limit that nothing keeps, whatever the other limits are.
-        best_within(first.top1, cost, first.architectures, limit, unit=unit, label=label)
-    within = np.ones(len(first), dtype=bool)
-    share = np.zeros(len(first))
-    for cost, limit, _, _ in limits:
-        within &= affordable(cost, limit)
-        share = np.maximum(share, cost / limit)
-    inside = np.flatnonzero(within)
-    if not inside.size:
-        together = " and ".join(amount(limit, unit, label) for _, limit, unit, label in limits)
-        raise NothingWithinError(f"no architecture is within {together} together")
-    names = [first.architectures[int(row)] for row in inside]
+    inside, share = _rows_within(limits, first)
     best, alike = None, None
     notes = [note for candidates in timings for note in candidates.notes]
     if limits:
+        names = [first.architectures[int(row)] for row in inside]
         # With one limit, the share of it orders architectures as the cost itself does.
         row = int(inside[best_within(first.top1[inside], share[inside], names, float("inf"))])
         if isinstance(problem.accuracy, AccuracyTable):
@@ -68,26 +57,56 @@ def search_all(problem: Problem, targets: tuple[Target, ...], *, pareto: bool) -
             row = int(alike.rows[best_within(-share[alike.rows], share[alike.rows], near, np.inf)])
             notes.append("Shown is the cheapest of them.")
         best = _choice(targets, timings, amounts, row)
-    front: tuple[Choice, ...] = ()
-    if pareto:
-        columns = [candidates.latency_ms for candidates in timings]
-        if not targets:
-            columns = [first.macs.astype(np.float64)]
-        if problem.max_energy_mj is not None:
-            columns += [candidates.energy_mj for candidates in timings]
-        if len(columns) + len(amounts) > 1:
-            costs = np.column_stack([*columns, *amounts.values()])
-            rows = joint_front(first.top1[inside], costs[inside])
-        else:
-            rows = pareto_front(first.top1[inside], columns[0][inside], names)
-        front = tuple(_choice(targets, timings, amounts, int(row)) for row in inside[rows])
+    front = _front_rows(problem, targets, timings, amounts, inside) if pareto else ()
     return Answer(
         best=best,
-        front=front,
+        front=tuple(_choice(targets, timings, amounts, int(row)) for row in front),
         notes=tuple(notes),
         considered=len(first),
         num_alike=None if alike is None else len(alike.rows),
     )
+
+
+def _rows_within(
+    limits: Sequence[tuple[np.ndarray, float, str, str]], candidates: Candidates
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows within all limits, and every row's largest share of a limit.
+
+    Raises:
+        UserError: naming a limit that nothing keeps, or all of them if nothing keeps them together.
+    """
+    within, share = np.ones(len(candidates), dtype=bool), np.zeros(len(candidates))
+    for cost, limit, unit, label in limits:
+        # Raises for a limit that nothing keeps, whatever the other limits are.
+        best_within(candidates.top1, cost, candidates.architectures, limit, unit=unit, label=label)
+        within &= affordable(cost, limit)
+        share = np.maximum(share, cost / limit)
+    if not within.any():
+        together = " and ".join(amount(limit, unit, label) for _, limit, unit, label in limits)
+        raise NothingWithinError(f"no architecture is within {together} together")
+    return np.flatnonzero(within), share
+
+
+def _front_rows(
+    problem: Problem,
+    targets: tuple[Target, ...],
+    timings: list[Candidates],
+    amounts: Mapping[Kind, np.ndarray],
+    inside: np.ndarray,
+) -> np.ndarray:
+    """Rows, of those `inside`, of the front of top-1 over every latency (else over multiply-adds),
+    energy and other amount that is looked at."""
+    first = timings[0]
+    columns = [candidates.latency_ms for candidates in timings]
+    if not targets:
+        columns = [first.macs.astype(np.float64)]
+    if problem.max_energy_mj is not None:
+        columns += [candidates.energy_mj for candidates in timings]
+    costs = np.column_stack([*columns, *amounts.values()])[inside]
+    if costs.shape[1] > 1:
+        return inside[joint_front(first.top1[inside], costs)]
+    names = [first.architectures[int(row)] for row in inside]
+    return inside[pareto_front(first.top1[inside], costs[:, 0], names)]
 
 
 def best_within(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fofa.latency import Lut
 from fofa.predictor.model import Predictor
-from fofa.search.evolution import search_elastic
+from fofa.search.elastic import search_elastic
 from fofa.search.exact import search_all
 from fofa.search.problem import Choice, Problem, Target
 from fofa.search.report import Outcome, Row
