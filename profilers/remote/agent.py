@@ -325,14 +325,11 @@ def measure(
     samples: Samples,
 ) -> None:
     """Make the rounds that are missing."""
-    plan, settings, progress = bundle.plan, bundle.settings, Progress()
-    before = state_record()
+    plan, progress, before = bundle.plan, Progress(), state_record()
+    of = {"bundle": plan["id"], "runtime": "onnxruntime " + runtime.version}
     records = samples.read()
     header = records[0] if records else None
-    if header is not None and (header["bundle"], header["runtime"]) != (
-        plan["id"],
-        "onnxruntime " + runtime.version,
-    ):
+    if header is not None and any(header[name] != value for name, value in of.items()):
         raise AgentError(f"{samples.path}: holds another measurement; --fresh discards it")
     if records and "end" in records[-1]:
         print(f"finished: {samples.path}", file=sys.stderr, flush=True)
@@ -344,18 +341,17 @@ def measure(
     schedule = plan_schedule(
         runners,
         canary,
-        settings,
-        time.perf_counter() + settings.budget_seconds,
+        bundle.settings,
+        time.perf_counter() + bundle.settings.budget_seconds,
         time.perf_counter,
         progress,
     )
     if header is None:
         header = {
             "schema": "fofa.remote/1",
-            "bundle": plan["id"],
+            **of,
             "request": plan["request"],
             "items": plan["digest"],
-            "runtime": "onnxruntime " + runtime.version,
             "provider": PROVIDER,
             "pinned_cores": sorted(cores) if cores else None,
             "machine": machine,
@@ -363,43 +359,49 @@ def measure(
             "plan": schedule,
         }
         samples.append(header)
-    schedule = header["plan"]
-    finished = records[1:]
+    schedule, finished = header["plan"], records[1:]
     last = max((visit[1] for record in finished for visit in record["visits"]), default=None)
     origin = time.perf_counter() - (0.0 if last is None else last + SESSION_GAP_SECONDS)
     meter, steps = OtherPrograms(), len(runners)
     progress.stage("measuring", schedule["rounds"] * steps, len(finished) * steps)
     for number in range(len(finished), schedule["rounds"]):
-        visits = []
         meter.interference()
-        for name in order_of_round(list(runners), settings.seed, number, schedule["canary_every"]):
-            seconds = round(time.perf_counter() - origin, 6)
-            if name is None:
-                found = canary.visit(schedule["warmup_runs"], settings.min_samples)
-            else:
-                warmup = schedule["warmups"].get(name, schedule["warmup_runs"])
-                found = runners[name].visit(warmup, schedule["samples"][name])
-                progress.advance()
-            item = 0 if name is None else bundle.names.index(name)
-            visits.append([item, seconds, [round(ms, 6) for ms in found]])
-        samples.append(
-            {
-                "round": number,
-                "visits": visits,
-                **meter.interference()._asdict(),
-                "state": round_state(cores),
-            }
-        )
-    samples.append(
-        {
-            "end": {
-                "seconds": round(time.perf_counter() - began, 1),
-                "resumed_rounds": len(finished),
-                "after": state_record(),
-            }
-        }
-    )
+        visits = make_round(number, schedule, bundle, canary, runners, origin, progress)
+        load = meter.interference()._asdict()
+        samples.append({"round": number, "visits": visits, **load, "state": round_state(cores)})
+    end = {
+        "seconds": round(time.perf_counter() - began, 1),
+        "resumed_rounds": len(finished),
+        "after": state_record(),
+    }
+    samples.append({"end": end})
     print(f"finished: {samples.path}", file=sys.stderr, flush=True)
+
+
+def make_round(
+    number: int,
+    schedule: dict[str, Any],
+    bundle: Bundle,
+    canary: OnnxRunner,
+    runners: dict[str, Any],
+    origin: float,
+    progress: Progress,
+) -> list[list[Any]]:
+    """One visit of every item, in this round's order, the canary between them: of each its number
+    among the items, the seconds since `origin`, and the milliseconds of its runs."""
+    visits = []
+    seed, every = bundle.settings.seed, schedule["canary_every"]
+    for name in order_of_round(list(runners), seed, number, every):
+        seconds = round(time.perf_counter() - origin, 6)
+        if name is None:
+            found = canary.visit(schedule["warmup_runs"], bundle.settings.min_samples)
+        else:
+            warmup = schedule["warmups"].get(name, schedule["warmup_runs"])
+            found = runners[name].visit(warmup, schedule["samples"][name])
+            progress.advance()
+        item = 0 if name is None else bundle.names.index(name)
+        visits.append([item, seconds, [round(ms, 6) for ms in found]])
+    return visits
 
 
 def open_all(
