@@ -234,10 +234,14 @@ def pareto_figure(
         for rival in rivals:
             place = (rival.latency_ms, rival.top1)
             axes.plot(*place, marker="*", markersize=9, color=INK, linestyle="none")
-            axes.annotate(
+            steps = [step for line in lines for step in line.steps]
+            faster = [step for step in steps if step.latency_ms <= rival.latency_ms]
+            ahead = all(step.top1 < rival.top1 for step in faster)
+            axes.annotate(  # above the lines, or below them, not across
                 drawn_label(rival.name),
                 place,
-                xytext=(6, -4),
+                xytext=(0, 6) if ahead else (6, -4),
+                horizontalalignment="center" if ahead else "left",
                 textcoords="offset points",
                 fontsize=7,
             )
