@@ -65,7 +65,7 @@ docs: $(READY)  ## the documentation as a site in build/site; a broken link fail
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	rm -rf build/pages build/site && mkdir -p build/pages/reports
 	cp -r README.md CONTRIBUTING.md LICENSE docs build/pages
-	cp -r reports/report.md reports/report.html reports/figures build/pages/reports
+	cp -r reports/report.md reports/report.html reports/figures reports/pretrained build/pages/reports
 	$(BIN)/zensical build --clean --strict
 	@echo "open build/site/index.html"
 
