@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from bench.figures.style import (
     INK,
@@ -44,6 +45,11 @@ TRADEOFF_RECIPES = ("compofa", "fofa-n4")
 """The paper's Figure 4 compares these."""
 BESIDE_TRADEOFF = ("fofa-n3", "naive", "smallest-first")
 """Set beside them where they were trained: the paper's cheapest, its baseline, and our own."""
+
+NEAR = (0.3, 0.025)
+"""Shares of width and height within which two rivals' names would overlap."""
+LINE = 8
+"""Points from one of those names to the next."""
 
 
 def schedules_figure(name: str) -> Figure:
@@ -231,26 +237,37 @@ def pareto_figure(
                 color=recipe_colour(line.recipe, recipes),
                 label=drawn_label(line.label),
             )
-        for rival in rivals:
-            place = (rival.latency_ms, rival.top1)
-            axes.plot(*place, marker="*", markersize=9, color=INK, linestyle="none")
-            steps = [step for line in lines for step in line.steps]
-            faster = [step for step in steps if step.latency_ms <= rival.latency_ms]
-            ahead = all(step.top1 < rival.top1 for step in faster)
-            axes.annotate(  # above the lines, or below them, not across
-                drawn_label(rival.name),
-                place,
-                xytext=(0, 6) if ahead else (6, -4),
-                horizontalalignment="center" if ahead else "left",
-                textcoords="offset points",
-                fontsize=7,
-            )
+        _draw_rivals(axes, rivals, lines)
         for limit in device.limits.values_ms:
             axes.axvline(limit, color=INK, linewidth=0.8, linestyle=":", zorder=1)
         axes.set_xlabel(f"latency of a batch of {device.source.lut.protocol.batch_size} (ms)")
         axes.set_ylabel(f"top-1 on {drawn_label(results.setting.dataset)} (%)")
         legend_above(drawn, axes)
         return finish(drawn, name, title, _pareto_caption(results, lines, device, rivals))
+
+
+def _draw_rivals(axes: Axes, rivals: Sequence[Rival], lines: Sequence[FrontLine]) -> None:
+    """Stars with names: above the lines or beside the star, names of stars in one place stacked."""
+    steps = [step for line in lines for step in line.steps]
+    named: list[np.ndarray] = []
+    for rival in rivals:
+        axes.plot(rival.latency_ms, rival.top1, marker="*", markersize=9, color=INK, linestyle="")
+    axes.autoscale_view()
+    for rival in rivals:
+        place = (rival.latency_ms, rival.top1)
+        at = axes.transAxes.inverted().transform(axes.transData.transform(place))
+        below = sum(bool(np.all(np.abs(at - other) < NEAR)) for other in named)
+        named.append(at)
+        faster = [step for step in steps if step.latency_ms <= rival.latency_ms]
+        ahead = all(step.top1 < rival.top1 for step in faster)
+        axes.annotate(
+            drawn_label(rival.name),
+            place,
+            xytext=(0, 6 + LINE * below) if ahead else (6, -4 - LINE * below),
+            horizontalalignment="center" if ahead else "left",
+            textcoords="offset points",
+            fontsize=7,
+        )
 
 
 def _pareto_caption(
