@@ -45,7 +45,6 @@ TRADEOFF_RECIPES = ("compofa", "fofa-n4")
 """The paper's Figure 4 compares these."""
 BESIDE_TRADEOFF = ("fofa-n3", "naive", "smallest-first")
 """Set beside them where they were trained: the paper's cheapest, its baseline, and our own."""
-
 NEAR = (0.3, 0.025)
 """Shares of width and height within which two rivals' names would overlap."""
 LINE = 8
@@ -256,14 +255,14 @@ def _draw_rivals(axes: Axes, rivals: Sequence[Rival], lines: Sequence[FrontLine]
     for rival in rivals:
         place = (rival.latency_ms, rival.top1)
         at = axes.transAxes.inverted().transform(axes.transData.transform(place))
-        below = sum(bool(np.all(np.abs(at - other) < NEAR)) for other in named)
+        others = sum(bool(np.all(np.abs(at - other) < NEAR)) for other in named)
         named.append(at)
         faster = [step for step in steps if step.latency_ms <= rival.latency_ms]
         ahead = all(step.top1 < rival.top1 for step in faster)
         axes.annotate(
             drawn_label(rival.name),
             place,
-            xytext=(0, 6 + LINE * below) if ahead else (6, -4 - LINE * below),
+            xytext=(0, 6 + LINE * others) if ahead else (6, -4 - LINE * others),
             horizontalalignment="center" if ahead else "left",
             textcoords="offset points",
             fontsize=7,

@@ -95,11 +95,12 @@ def possible_table(found: Measured) -> Lut:
     Raises:
         ImpossibleTableError: if the times cannot be those of networks.
     """
-    if fault := found.fault():
+    lut = found.table()
+    if fault := found.fault(lut):
         raise ImpossibleTableError(
             f"no table is written, because {fault}: end other programs there, or measure for longer"
         )
-    return found.table()
+    return lut
 
 
 def write_table(

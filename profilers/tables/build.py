@@ -113,6 +113,10 @@ def measure_lut(
                 first=TimedSession.of(workload, plan, rounds),
             )
 
+        def fault_of(plan: SchedulePlan, rounds: Sequence[Round]) -> str | None:
+            timed = measured(plan, rounds)
+            return timed.fault(timed.table())
+
         plan, rounds, num_resumed = resumable_rounds(
             session,
             workload,
@@ -120,7 +124,7 @@ def measure_lut(
             instruments,
             partial,
             request.identity(protocol, environment),
-            lambda plan, rounds: measured(plan, rounds).fault(),
+            fault_of,
         )
         energies = None
         if counter is not None:
@@ -128,14 +132,16 @@ def measure_lut(
             energies = measure_energies(session, networks, counter, instruments)
         environment |= {"before": before, "after": state_of(session)}
     found = measured(plan, rounds)
-    if fault := found.fault():
+    lut = found.table()
+    if fault := found.fault(lut):
         partial.discard()
         raise ImpossibleTableError(
             f"{out}: not written, because {fault}: end other programs, or measure for longer "
             f"(--budget-seconds {2 * request.settings.budget_seconds:g}), and run it again"
         )
     if run_session is not None:
-        found = dataclasses.replace(found, others=other_sessions(found, run_session, instruments))
+        others = other_sessions(found, lut, run_session, instruments)
+        found = dataclasses.replace(found, others=others)
     found = found.with_facts(round(instruments.clock() - start, 1), num_resumed)
     lut = found.table()
     if energies is not None:
@@ -146,18 +152,18 @@ def measure_lut(
 
 
 def other_sessions(
-    found: Measured, run_session: RunSession, instruments: Instruments
+    found: Measured, lut: Lut, run_session: RunSession, instruments: Instruments
 ) -> tuple[TimedSession, ...]:
-    """The sessions after the first, which time networks that it says little of.
+    """The sessions after the first, which time networks that its table `lut` says little of.
 
     Raises:
         UserError: if one ends without times.
     """
-    request, table, timed = found.request, found.table(), []
+    request, timed = found.request, []
     for number in range(1, request.settings.sessions):
         instruments.progress.stage(f"session {number + 1}", 1)
         settings = request.settings.other_session(number)
-        networks = plan_other_session(table, request.config, settings, found.first.workload)
+        networks = plan_other_session(lut, request.config, settings, found.first.workload)
         timed.append(TimedSession.of(networks, *run_session(networks, settings)))
         instruments.progress.advance()
     return tuple(timed)

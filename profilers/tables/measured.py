@@ -94,9 +94,9 @@ class Measured:
             self.others,
         )
 
-    def fault(self) -> str | None:
-        """Why its times cannot be those of networks; None where they can."""
-        return impossible(self.table(), self.first.measurement)
+    def fault(self, lut: Lut) -> str | None:
+        """Why the times of its table `lut` cannot be those of networks; None where they can."""
+        return impossible(lut, self.first.measurement)
 
     def with_facts(self, seconds: float, resumed_rounds: int) -> Measured:
         """Its environment completed by how the measurement went."""
