@@ -137,8 +137,9 @@ class Job:
         ]
 
     def evaluate_arguments(self) -> list[str]:
-        """Arguments of `fofa-eval`."""
-        return [str(self.run), "--out", str(self.table), *self.study.evaluate.words()]
+        """Arguments of `fofa-eval`, which keeps outcomes: recipes are compared image by image."""
+        asked = self.study.evaluate.words()
+        return [str(self.run), "--out", str(self.table), *asked, "--outcomes"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bench.tables import captions, paper
 from bench.tables.budgets import Budget
 from bench.tables.collect import SettingResults
 from bench.tables.cost import mean_top1, spent_cell, subnets_sentence
 from bench.tables.model import Cell, Column, MethodRow, Table, mark_apart
 from bench.tables.rows import common_budgets
-from bench.tables.significance import Difference, against_best
+from bench.tables.significance import Difference, Score, Spread, against_best, difference
 from bench.tables.verdict import column_verdict
 
 
@@ -24,16 +26,17 @@ def equal_budget_table(name: str, title: str, results: SettingResults) -> Table 
         results.setting, [source for source in results.sources if source.budget in budgets]
     )
     rows: list[list[Cell]] = [[] for _ in shown.by_recipe]
-    for budget in budgets:
-        _add_block(rows, shown, budget)
+    verdict = []
     methods = [paper.label(recipe) for recipe in shown.by_recipe]
+    for budget in budgets:
+        scores = _add_block(rows, shown, budget)
+        means = [cells[-2] for cells in rows]
+        verdict.append(column_verdict(f"Within {budget}", methods, means))
+        verdict += _claim(budget, scores)
     return Table(
         name=name,
         title=title,
-        verdict=[
-            column_verdict(f"Within {budget}", methods, [cells[3 * place + 1] for cells in rows])
-            for place, budget in enumerate(budgets)
-        ],
+        verdict=verdict,
         brief=[
             subnets_sentence(shown),
             captions.brief_accuracy(shown),
@@ -57,7 +60,8 @@ def _columns(budget: Budget) -> list[Column]:
     ]
 
 
-def _add_block(rows: list[list[Cell]], results: SettingResults, budget: Budget) -> None:
+def _add_block(rows: list[list[Cell]], results: SettingResults, budget: Budget) -> dict[str, Score]:
+    """Three cells more in every row; the scores of the recipes that have one."""
     groups = results.at(budget)
     means = [mean_top1(groups.of_recipe(recipe)) for recipe in results.by_recipe]
     differences = against_best([score for score, _ in means])
@@ -68,6 +72,31 @@ def _add_block(rows: list[list[Cell]], results: SettingResults, budget: Budget) 
         sources = groups.of_recipe(recipe)
         cells += [spent_cell(sources), mean, _difference_cell(mean, apart)]
     mark_apart(rows, place, differences)
+    recipes = zip(results.by_recipe, means, strict=True)
+    return {recipe: score for recipe, (score, _) in recipes if score is not None}
+
+
+def _claim(budget: Budget, scores: Mapping[str, Score]) -> list[str]:
+    """How far the paper's recipe is above those before it; nothing where either was not trained."""
+    ours, spread = scores.get(paper.PROPOSED), Spread.pooled(list(scores.values()))
+    if ours is None:
+        return []
+    parts = [
+        _distance(difference(ours, scores[other], spread), paper.label(other))
+        for other in paper.PREDECESSORS
+        if other in scores
+    ]
+    found = f"{paper.label(paper.PROPOSED)} within {budget} is {'; '.join(parts)}."
+    return [found] if parts else []
+
+
+def _distance(found: Difference, other: str) -> str:
+    """`2.10 [1.20, 3.00] points above OFA`."""
+    ahead = found.value >= 0
+    low, high = (found.low, found.high) if ahead else (-found.high, -found.low)
+    side = "above" if ahead else "below"
+    error = "" if found.told_apart else " (within the error)"
+    return f"{abs(found.value):.2f} [{low:.2f}, {high:.2f}] points {side} {other}{error}"
 
 
 def _difference_cell(mean: Cell, apart: Difference | None) -> Cell:

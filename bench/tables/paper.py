@@ -34,6 +34,10 @@ METHODS = (
 )
 """Table 2, in the paper's order."""
 
+PROPOSED = "fofa-n3"
+PREDECESSORS = ("ofa", "compofa")
+"""Who is said to be ahead of whom."""
+
 FURTHER_LABELS = MappingProxyType(
     {
         "sandwich": "Sandwich rule",

@@ -184,8 +184,8 @@ def test_arguments_are_passed_on(study: Study) -> None:
     }
     evaluate = EvaluateOptions(limit=1000, calibration_images=500)
     job = Job(dataclasses.replace(study, evaluate=evaluate), "ofa", 3)
-    run, *words = job.evaluate_arguments()
-    assert run == str(job.run)
+    run, *words, flag = job.evaluate_arguments()
+    assert (run, flag) == (str(job.run), "--outcomes")
     assert dict(zip(words[::2], words[1::2], strict=True)) == {
         "--out": str(study.out / "accuracy/ofa-seed3.json"),
         "--device": "auto",

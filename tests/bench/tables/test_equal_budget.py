@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,26 @@ def test_the_second_half_has_a_block_for_every_common_budget(source: MakeSource)
     assert "each within a training budget of 0.1 core-hours, 0.4 core-hours" in text
     assert "cannot be told from the best" in text
     assert "an upper bound" in text
+
+
+def test_the_papers_claim_is_said_whichever_way_it_came_out(source: MakeSource) -> None:
+    def claims(*sources: AccuracySource) -> list[str]:
+        table = equal_budget_table("t", "T", results_of(*sources))
+        assert table is not None
+        return [text for text in table.verdict if text.startswith("fOFA (n=3) within")]
+
+    (text,) = claims(
+        source("ofa", 0.1, bonus=-9), source("compofa", 0.1, bonus=9), source("fofa-n3", 0.1)
+    )
+    above, below = text.removeprefix("fOFA (n=3) within 0.1 core-hours is ").split("; ")
+    for part, side in ((above, "above OFA"), (below, "below CompOFA.")):
+        points, low, high = (float(number) for number in re.findall(r"\d+\.\d+", part))
+        assert 0 < low < points < high
+        assert part.endswith(f" points {side}")
+    (text,) = claims(source("ofa", 0.1), source("fofa-n3", 0.1, bonus=0.01))
+    assert text.endswith("points above OFA (within the error).")
+    assert not claims(source("ofa", 0.1), source("compofa", 0.1))
+    assert not claims(source("naive", 0.1), source("fofa-n3", 0.1))
 
 
 def test_no_budget_in_common_no_second_half(source: MakeSource) -> None:
