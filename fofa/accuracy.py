@@ -61,10 +61,33 @@ class SpaceRecord(WithFamily):
         )
 
 
+CostUnit = Literal["GPU-hours", "core-hours"]
+
+
+class Pace(BaseModel):
+    """How fast the training of another table went: what hours buy there, whatever runs here.
+
+    `images_per_hour` of the training set, with every phase of `recipe` as `preset` has it, in hours
+    of `unit` on `device`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str
+    preset: str | None
+    device: str
+    unit: CostUnit
+    images_per_hour: Positive
+
+    def __str__(self) -> str:
+        return f"{self.images_per_hour:.0f} images in {self.unit} of {self.device}"
+
+
 class TrainingRecord(BaseModel):
     """How the weights came about. `gpu_hours` is 0 on a CPU, where `core_hours` counts.
 
     `budget_hours` is the budget that was asked for, in the same unit; what was spent are the hours.
+    With a `pace`, the budget is of hours at that pace, and the hours are those of this machine.
     `wall_hours` are those by the clock, with what came beside training (validation). On a GPU,
     `tf32` says whether float32 was computed as TF32, `cudnn_benchmark` whether cuDNN chose its
     algorithms by trying them.
@@ -79,6 +102,7 @@ class TrainingRecord(BaseModel):
     seed: int
     core_hours: NonNegative | None = None
     budget_hours: Positive | None = None
+    pace: Pace | None = None
     wall_hours: NonNegative | None = None
     epoch_scale: Positive | None = None
     train_images: int | None = None
@@ -87,11 +111,21 @@ class TrainingRecord(BaseModel):
     cudnn_benchmark: bool | None = None
 
     @property
-    def spent(self) -> tuple[float, Literal["GPU-hours", "core-hours"]]:
-        """What training cost: GPU-hours, or core-hours where no GPU was used."""
+    def spent(self) -> tuple[float, CostUnit]:
+        """What training cost: GPU-hours, or core-hours where no GPU was used.
+
+        Of a training at a pace, what it would have cost there.
+        """
+        if self.pace is not None and self.train_images is not None:
+            return self.epochs * self.train_images / self.pace.images_per_hour, self.pace.unit
         if self.gpu_hours > 0:
             return self.gpu_hours, "GPU-hours"
         return self.core_hours or 0.0, "core-hours"
+
+    @property
+    def spent_on(self) -> str:
+        """The device that `spent` is of."""
+        return self.pace.device if self.pace is not None else self.device
 
 
 class Int8Check(BaseModel):
@@ -242,6 +276,25 @@ class AccuracyTable(FileModel):
     def dtype(self) -> str:
         """The number type that accuracy was measured in; tables that do not say are of fp32."""
         return self.evaluation.precision or "fp32"
+
+    @property
+    def pace(self) -> Pace:
+        """The pace that its supernet was trained at.
+
+        Raises:
+            UserError: if its cost or its images are not recorded.
+        """
+        training = self.training
+        hours, unit = training.spent
+        if not hours or not training.train_images:
+            raise UserError("the table does not record what training cost, and on how many images")
+        return Pace(
+            recipe=self.recipe,
+            preset=self.preset,
+            device=training.spent_on,
+            unit=unit,
+            images_per_hour=training.epochs * training.train_images / hours,
+        )
 
     @cached_property
     def mean_top1(self) -> float:

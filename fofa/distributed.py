@@ -174,9 +174,10 @@ def _free_cores() -> float:
 
 @functools.cache
 def device_name(device: torch.device) -> str:
-    """The name of the GPU, or of the processor with the number of threads used.
+    """The name of the GPU, or of the processor with its vector instructions and the threads used.
 
-    Asked once: finding out the processor's name takes about a second.
+    Virtual machines call processors alike that differ in speed by their instructions. Asked once:
+    finding out the processor's name takes about a second.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -184,7 +185,8 @@ def device_name(device: torch.device) -> str:
 
     brand = get_cpu_info().get("brand_raw", "CPU")
     number = torch.get_num_threads()
-    return f"{brand}, {number} thread{'s' if number > 1 else ''}"
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return f"{brand} ({vectors}), {number} thread{'s' if number > 1 else ''}"
 
 
 def find_place(device: str) -> Processes:

@@ -38,6 +38,13 @@ def reproduce(
             "by default as long as the epochs say."
         ),
     ] = None,
+    pace: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of accuracy tables, such as reports/accuracy: --budgets are of hours at "
+            "the pace of their trainings, so that this machine takes the same steps."
+        ),
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="Data, such as cifar10:DIR; by default the preset's.")
     ] = None,
@@ -95,11 +102,14 @@ def reproduce(
 
     if budgets is not None and epoch_scale is not None:
         raise UserError("--budgets and --epoch-scale exclude each other: both set the length")
+    if pace is not None and budgets is None:
+        raise UserError("--pace needs --budgets: how many hours at that pace")
     study = Study(
         preset=checked_preset(preset, data),
         recipes=parse_recipes(recipes),
         seeds=parse_seeds(seeds),
         budgets=parse_budgets(budgets),
+        paces=pace,
         runs=runs,
         out=out,
         train=TrainOptions.model_validate(context.params),

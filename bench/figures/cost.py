@@ -71,7 +71,7 @@ def _apart(ticks: list[float]) -> list[float]:
 
 def _caption(results: SettingResults, curves: Curves) -> list[str]:
     several = any(len(point.seeds) > 1 for curve in curves.curves for point in curve.points)
-    devices = ", ".join(dict.fromkeys(s.table.training.device for s in results.sources))
+    devices = ", ".join(dict.fromkeys(s.table.training.spent_on for s in results.sources))
     return [
         subnets_sentence(results),
         "Each point is the mean over seeds of the trainings that were allowed the same; bands go "

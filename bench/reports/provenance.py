@@ -128,6 +128,7 @@ def _accuracy(source: AccuracySource, out: Path) -> SourceFile:
             ("Training images", f"{training.train_images:,}" if training.train_images else None),
             ("Training cost", f"{cost[0]:.4g} {cost[1]}" if cost else None),
             ("Trained on", training.device),
+            ("At the pace of", training.pace.device if training.pace else None),
             ("Throughput", f"{training.images_per_second:.4g} images/s"),
             ("Precision", training.precision),
             ("Seed", training.seed),

@@ -76,12 +76,16 @@ class EvaluateOptions(PassedOn):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """What was asked for; without `budgets`, runs are as long as their epochs."""
+    """What was asked for; without `budgets`, runs are as long as their epochs.
+
+    `paces`: folder of the accuracy tables at whose pace budgets count (`fofa-train --pace`).
+    """
 
     preset: Preset
     recipes: tuple[str, ...]
     seeds: tuple[int, ...]
     budgets: tuple[float, ...] = ()
+    paces: Path | None = None
     runs: Path
     out: Path
     train: TrainOptions = field(default_factory=TrainOptions)
@@ -127,12 +131,35 @@ class Job:
         """The accuracy table, where `fofa-bench` looks for it."""
         return self.study.out / "accuracy" / f"{self.name}.json"
 
+    @property
+    def pace(self) -> Path | None:
+        """The accuracy table at whose pace the budget counts: one of the same budget, or the
+        longest.
+
+        Raises:
+            UserError: if the study's folder has none of this recipe and preset.
+        """
+        folder, preset = self.study.paces, self.study.preset.name
+        if folder is None:
+            return None
+        found = []
+        for path in sorted(folder.glob("*.json")):
+            table = AccuracyTable.read(path)
+            if (table.recipe, table.preset) == (self.recipe, preset) and table.dtype != "int8":
+                same, (hours, _) = table.training.budget_hours == self.budget, table.training.spent
+                found.append((same, hours, -table.training.seed, path))
+        if not found:
+            raise UserError(f"{folder}: no accuracy table of {self.recipe} with preset {preset}")
+        return max(found)[-1]
+
     def train_arguments(self) -> list[str]:
         """Arguments of `fofa-train`."""
+        pace = self.pace
         return [
             *("--recipe", self.recipe, "--preset", self.study.preset.name),
             *("--out", str(self.run), "--seed", str(self.seed)),
             *(() if self.budget is None else ("--budget", f"{self.budget:g}")),
+            *(() if pace is None else ("--pace", str(pace))),
             *self.study.train.words(),
         ]
 
@@ -193,6 +220,8 @@ def _difference(job: Job) -> str | None:
     study, found = job.study, TrainSettings.read(path)
     wanted = {"recipe": job.recipe, "preset": study.preset.name, "seed": job.seed}
     wanted |= study.train.settings(study.preset, job.budget)
+    pace = job.pace
+    wanted["pace"] = None if pace is None else AccuracyTable.read(pace).pace
     for name, value in wanted.items():
         if getattr(found, name) != value:
             return f"{name} is {getattr(found, name)} there and {value} here"

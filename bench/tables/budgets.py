@@ -6,12 +6,9 @@ Hours of one unit are never set beside those of the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from fofa.accuracy import AccuracyTable, TrainingRecord
+from fofa.accuracy import AccuracyTable, CostUnit, TrainingRecord
 from fofa.recipes import RECIPES
-
-CostUnit = Literal["GPU-hours", "core-hours"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,18 +24,15 @@ class Budget:
 
 def training_cost(training: TrainingRecord) -> tuple[float, CostUnit] | None:
     """GPU-hours, or core-hours where no GPU was used; None where neither was recorded."""
-    if training.gpu_hours > 0:
-        return training.gpu_hours, "GPU-hours"
-    if training.core_hours:
-        return training.core_hours, "core-hours"
-    return None
+    hours, unit = training.spent
+    return (hours, unit) if hours else None
 
 
 def budget_of(training: TrainingRecord) -> Budget | None:
     """The budget that a training was asked to keep to; None where its epochs were given."""
     if training.budget_hours is None:
         return None
-    return Budget(training.budget_hours, "GPU-hours" if training.gpu_hours > 0 else "core-hours")
+    return Budget(training.budget_hours, training.spent[1])
 
 
 def trained_share(table: AccuracyTable) -> float | None:

@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from bench.tables import captions, paper
-from bench.tables.budgets import CostUnit, trained_share, training_cost, whole_schedule_cost
+from bench.tables.budgets import trained_share, training_cost, whole_schedule_cost
 from bench.tables.collect import AccuracySource, SettingResults
 from bench.tables.model import Cell, Column, MethodRow, Table, mark_apart, mark_best
 from bench.tables.significance import Score, against_best
 from bench.tables.verdict import column_verdict
-from fofa.accuracy import AccuracyTable
+from fofa.accuracy import AccuracyTable, CostUnit
 from fofa.errors import UserError
 
 Cost = Callable[[AccuracyTable], tuple[float, CostUnit] | None]
@@ -95,7 +95,7 @@ def _verdict(
 
 
 def _brief_cost(results: SettingResults, *, computed: bool) -> str:
-    devices = ", ".join(dict.fromkeys(s.table.training.device for s in results.sources))
+    devices = ", ".join(dict.fromkeys(s.table.training.spent_on for s in results.sources))
     of = "of the whole schedule, computed from a share of it, " if computed else ""
     return f"Cost: {of}on {devices}; the paper's on {paper.TRAINING_HARDWARE}."
 
@@ -205,7 +205,7 @@ def _without_cost(sources: Sequence[AccuracySource], cost: Cost) -> str:
 def _caption(
     results: SettingResults, units: set[CostUnit], baseline: float | None, *, computed: bool
 ) -> list[str]:
-    devices = ", ".join(dict.fromkeys(s.table.training.device for s in results.sources))
+    devices = ", ".join(dict.fromkeys(s.table.training.spent_on for s in results.sources))
     sentences = [] if computed else [subnets_sentence(results)]
     sentences.append(captions.accuracy_sentence(results.setting, results.sources))
     if computed:

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.tables import captions, paper
-from bench.tables.budgets import CostUnit, training_cost
+from bench.tables.budgets import training_cost
 from bench.tables.collect import AccuracySource, SettingResults
 from bench.tables.cost import subnets_sentence
 from bench.tables.model import Cell, Column, MethodRow, Table
+from fofa.accuracy import CostUnit
 from fofa.errors import UserError
 
 

@@ -113,7 +113,7 @@ def _difference_cell(mean: Cell, apart: Difference | None) -> Cell:
 
 
 def _caption(results: SettingResults) -> list[str]:
-    devices = ", ".join(dict.fromkeys(s.table.training.device for s in results.sources))
+    devices = ", ".join(dict.fromkeys(s.table.training.spent_on for s in results.sources))
     return [
         subnets_sentence(results),
         captions.accuracy_sentence(results.setting, results.sources),

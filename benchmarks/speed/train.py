@@ -5,17 +5,17 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import torch
 import typer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD
 
 from fofa.distributed import choose_device, device_name
-from fofa.recipes import Recipe, get_recipe
+from fofa.recipes import Loss, Recipe, get_recipe
 from fofa.space import Subnet
 from fofa.supernet.model import Supernet
 from fofa.supernet.weights import fresh_supernet
@@ -28,15 +28,30 @@ WARM_UP_ROUNDS = 3
 """Not counted: the first steps of a process take twice as long, until its memory has grown."""
 
 
+class Way(Protocol):
+    """One way of taking a step, with weights of its own."""
+
+    @property
+    def name(self) -> str: ...
+
+    def step(
+        self, subnets: tuple[Subnet, ...], images: Tensor, labels: Tensor, precision: Precision
+    ) -> float:
+        """Seconds of a whole step: forward, backward, optimiser."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way of taking a step: its own copy of the weights, a memory layout and a backward."""
+class OwnWay:
+    """A step of this project: a memory layout, a backward, and the teacher that the loss needs."""
 
     name: str
     supernet: Supernet
     optimizer: SGD
     memory_format: torch.memory_format
     backward: Callable[..., Tensor]
+    loss: Loss = "in-place"
+    teacher: nn.Module | None = None
 
     def step(
         self, subnets: tuple[Subnet, ...], images: Tensor, labels: Tensor, precision: Precision
@@ -46,7 +61,8 @@ class Way:
         _wait(images.device)
         began = time.perf_counter()
         self.optimizer.zero_grad(set_to_none=True)
-        self.backward(self.supernet, subnets, "in-place", images, labels, precision=precision)
+        options = {"teacher": self.teacher, "precision": precision}
+        self.backward(self.supernet, subnets, self.loss, images, labels, **options)
         self.optimizer.step()
         _wait(images.device)
         return time.perf_counter() - began
@@ -78,20 +94,20 @@ def run(
             ways = _ways(chosen, width_mult, classes, place)
             images = torch.randn(batch_size, 3, resolution, resolution, device=place)
             labels = torch.randint(classes, (batch_size,), device=place)
-            seconds = _interleaved(ways, _subnets(chosen, rounds), images, labels, precision)
-            _report(resolution, precision, batch_size, seconds)
+            seconds = interleaved(ways, draw_steps(chosen, rounds), images, labels, precision)
+            report(resolution, precision, batch_size, seconds)
     print(f"goal {GOAL:g}x on a CPU")
 
 
-def _ways(recipe: Recipe, width_mult: float, classes: int, device: torch.device) -> list[Way]:
+def _ways(recipe: Recipe, width_mult: float, classes: int, device: torch.device) -> list[OwnWay]:
     config = recipe.supernet_config(width_mult=width_mult, num_classes=classes)
     start = fresh_supernet(config, seed=0)
 
-    def way(name: str, layout: torch.memory_format, backward: Callable[..., Tensor]) -> Way:
+    def way(name: str, layout: torch.memory_format, backward: Callable[..., Tensor]) -> OwnWay:
         supernet = copy.deepcopy(start).to(device=device, memory_format=layout).train()  # type: ignore[call-overload]
         optimizer = make_optimizer(supernet)
         set_learning_rate(optimizer, 0.01)
-        return Way(name, supernet, optimizer, layout, backward)
+        return OwnWay(name, supernet, optimizer, layout, backward)
 
     return [
         way("shared, channels-last", torch.channels_last, backward_shared),
@@ -99,7 +115,7 @@ def _ways(recipe: Recipe, width_mult: float, classes: int, device: torch.device)
     ]
 
 
-def _subnets(recipe: Recipe, rounds: int) -> list[tuple[Subnet, ...]]:
+def draw_steps(recipe: Recipe, rounds: int) -> list[tuple[Subnet, ...]]:
     """The subnets of the last phase's first steps, as training would draw them; with a warm-up."""
     steps = WARM_UP_ROUNDS + rounds
     plan = TrainPlan.of(recipe, resolutions=(8,), seed=0, steps_per_epoch=steps, global_batch=2048)
@@ -107,8 +123,8 @@ def _subnets(recipe: Recipe, rounds: int) -> list[tuple[Subnet, ...]]:
     return [plan.draw(first + number).subnets for number in range(steps)]
 
 
-def _interleaved(
-    ways: list[Way],
+def interleaved(
+    ways: Sequence[Way],
     draws: list[tuple[Subnet, ...]],
     images: Tensor,
     labels: Tensor,
@@ -122,9 +138,10 @@ def _interleaved(
     return {name: values[WARM_UP_ROUNDS:] for name, values in seconds.items()}
 
 
-def _report(
+def report(
     resolution: int, precision: str, batch_size: int, seconds: dict[str, list[float]]
 ) -> None:
+    """Print images a second of both ways, and how much faster the first is, round by round."""
     shared, single = seconds.values()
     ratios = [slow / fast for slow, fast in zip(single, shared, strict=True)]
     for name, values in seconds.items():

@@ -41,8 +41,8 @@ OPTION_GROUPS = {
     ),
     "Schedule": (
         "--budget --budget-seconds --budgets --crop --epoch-scale --epochs --fresh --learning-rate "
-        "--preset --recipe --recipes --seed --seeds --session-gap --sessions --train-fraction "
-        "--validate-share"
+        "--pace --preset --recipe --recipes --seed --seeds --session-gap --sessions "
+        "--train-fraction --validate-share"
     ),
     "Images": (
         "--calibration-images --held-out --limit --no-data --quantisation-images --test-images"

@@ -89,6 +89,13 @@ def train(
             "recipe's epochs are scaled to it on this machine."
         ),
     ] = None,
+    pace: Annotated[
+        Path | None,
+        typer.Option(
+            help="Accuracy table of the same recipe and preset: --budget is of hours at the pace "
+            "of its training, so that runs on different machines have the same steps."
+        ),
+    ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
@@ -169,7 +176,7 @@ def train(
     from fofa.data import with_val_share
     from fofa.distributed import find_place
     from fofa.presets import choose_preset
-    from fofa.train.choices import choose_settings, fitted_preset
+    from fofa.train.choices import choose_settings, fitted_preset, read_pace
     from fofa.train.launch import launch
 
     processes, spec = find_place(device), with_val_share(data, val_share)
@@ -188,6 +195,7 @@ def train(
             "data": spec,
             "epoch_scale": epoch_scale,
             "budget_hours": budget,
+            "pace": None if pace is None else read_pace(pace),
             "learning_rate": learning_rate,
             "train_fraction": train_fraction,
             "batch_size": batch_size,

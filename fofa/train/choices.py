@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from fofa.accuracy import AccuracyTable, Pace
 from fofa.data import open_data
 from fofa.distributed import Processes
 from fofa.errors import UserError
@@ -43,6 +44,8 @@ def choose_settings(
         )
     if chosen["budget_hours"] is not None and chosen["epoch_scale"] is not None:
         raise UserError("--budget and --epoch-scale exclude each other: both set the length")
+    if chosen.get("pace") is not None and chosen["budget_hours"] is None:
+        raise UserError("--pace needs --budget: how many hours at that pace")
     precision = chosen["precision"]
     if precision == "auto":
         on_gpu = processes.device.type == "cuda"
@@ -63,7 +66,26 @@ def choose_settings(
         "zero_init_residual": preset.zero_init_residual,
         "family": values["family"] or MOBILENETV3,
     }
-    return TrainSettings.checked(values)
+    settings = TrainSettings.checked(values)
+    if settings.pace is not None:
+        for name in ("recipe", "preset"):
+            theirs, ours = getattr(settings.pace, name), getattr(settings, name)
+            if theirs != ours:
+                raise UserError(f"--pace: that table is of {name} {theirs}, this run of {ours}")
+    return settings
+
+
+def read_pace(path: Path) -> Pace:
+    """The pace of the training that an accuracy table is of.
+
+    Raises:
+        UserError: if it cannot be read or does not say.
+    """
+    table = AccuracyTable.read(path)
+    try:
+        return table.pace
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def fitted_preset(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fofa.accuracy import ProxyRecord
+from fofa.accuracy import Pace, ProxyRecord
 from fofa.data import DataSource, open_data
 from fofa.data.augmentation import Augmentation
 from fofa.distributed import Processes, WorkerLostError, connected, set_arithmetic
@@ -22,7 +22,7 @@ from fofa.presets import FOLDER
 from fofa.progress import duration
 from fofa.recipes import get_recipe
 from fofa.runs import RECORD_NAME, RunRecord
-from fofa.train.budget import Budget, StoppedEarlyError, time_steps
+from fofa.train.budget import Budget, StoppedEarlyError, kind, time_steps
 from fofa.train.checkpoint import CHECKPOINT_PATH
 from fofa.train.memory import check_memory
 from fofa.train.metrics import Clocks
@@ -65,7 +65,9 @@ def launch(
                 single = options.one_at_a_time
                 memory = check_memory(setup, processes.device, one_at_a_time=single)
                 _say_first(setup, memory, processes, console)
-            if begun.budget_hours is not None and begun.step_seconds is None:
+            if begun.pace is not None:
+                setup = fit_to_pace(setup, begun.pace)
+            elif begun.budget_hours is not None and begun.step_seconds is None:
                 setup = fit_to_budget(setup, options, processes, console, should_stop)
             claim = _claimed(folder, setup.settings, processes)
             with claim if processes.is_main else nullcontext():
@@ -143,6 +145,22 @@ def fit_to_budget(
             f"{scale:.4g} of the recipe's epochs"
         )
     return replace(fitted, settings=settings.model_copy(update=known))
+
+
+def fit_to_pace(setup: Setup, pace: Pace) -> Setup:
+    """The same run, with the steps that its budget buys at the pace of another machine.
+
+    Raises:
+        UserError: if the budget is too small for the recipe's shortest plan.
+    """
+    settings, plan = setup.settings, setup.plan
+    assert settings.budget_hours is not None
+    images = setup.data.num_train / setup.order.steps_per_epoch
+    each = 3600 * images / pace.images_per_hour
+    costs = {kind(phase, size): each for phase in plan.phases for size in plan.resolutions}
+    budget = Budget(seconds=3600 * settings.budget_hours, step_seconds=costs)
+    scale = budget.epoch_scale(lambda scale: setup.with_epoch_scale(scale).plan, pace.unit)
+    return setup.with_epoch_scale(scale)
 
 
 def _train(trainer: Trainer, console: Console, should_stop: Callable[[], bool]) -> int:

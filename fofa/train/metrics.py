@@ -102,6 +102,7 @@ class CostMeter:
             gpu_hours=self.seconds * hours if on_gpu else 0.0,
             core_hours=self.core_seconds * hours,
             budget_hours=settings.budget_hours,
+            pace=settings.pace,
             wall_hours=self.wall_seconds / 3600,
             device=device_name(device),
             images_per_second=step * settings.global_batch / max(self.seconds, 1e-9),

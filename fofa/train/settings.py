@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError
 
+from fofa.accuracy import Pace
 from fofa.errors import UserError
 from fofa.families import WithFamily
 from fofa.files import FileModel, explain
@@ -28,7 +29,8 @@ class TrainSettings(WithFamily, FileModel):
     `processes` the processes. `learning_rate` is the recipe's highest, for 256 images.
 
     Of a run with `budget_hours` (of cores or GPUs), `epoch_scale` and `step_seconds` (what a step
-    of each phase and resolution costs) were found on the machine where it began.
+    of each phase and resolution costs) were found on the machine where it began. With a `pace` its
+    hours are of another machine, so that it has as many steps as it would have there.
     `init` is the run whose weights, of checksum `init_sha256`, it began from, with its head, one
     fitted to the data, or (older runs) one at random; `architecture` the only network that is
     trained, of a fine-tuning.
@@ -49,6 +51,7 @@ class TrainSettings(WithFamily, FileModel):
     epoch_scale: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False)
     budget_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     step_seconds: dict[str, float] | None = None
+    pace: Pace | None = None
     learning_rate: float | None = Field(default=None, gt=0, le=100, allow_inf_nan=False)
     init: str | None = None
     init_sha256: str | None = None

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,34 @@ def test_other_settings_are_not_taken_for_done(study: Study, commands: Any) -> N
     state = state_of(next(other.jobs()))
     assert not state.trained
     assert state.training == "other settings: epoch_scale is 0.1 there and 0.5 here"
+
+
+def test_budgets_may_count_at_the_pace_of_earlier_tables(
+    study: Study, commands: Any, trained_within: Callable[..., AccuracyTable], tmp_path: Path
+) -> None:
+    folder = tmp_path / "earlier"
+    folder.mkdir()
+    preset = study.preset.name
+    for recipe, budget, seed in (
+        *(("ofa", budget, 0) for budget in (0.1, 0.4)),
+        *(("fofa-n3", budget, seed) for budget in (0.2, 0.8) for seed in (0, 1)),
+    ):
+        table = trained_within(recipe, budget, seed=seed, preset=preset)
+        table.write(folder / f"{recipe}-{budget}-{seed}.json")
+    wanted = dataclasses.replace(study, budgets=(0.1, 0.2), paces=folder, seeds=(2,))
+    taken = {(job.recipe, job.budget): job.pace for job in wanted.jobs()}
+    assert taken[("ofa", 0.1)] == folder / "ofa-0.1-0.json"
+    assert taken[("ofa", 0.2)] == folder / "ofa-0.4-0.json"  # the longest
+    assert taken[("fofa-n3", 0.1)].name.startswith("fofa-n3-0.8")
+    assert taken[("fofa-n3", 0.2)].name.startswith("fofa-n3-0.2")
+    job = next(wanted.jobs())
+    words = job.train_arguments()
+    assert words[words.index("--pace") + 1] == str(job.pace)
+    naive = dataclasses.replace(wanted, recipes=("naive",))
+    with pytest.raises(
+        UserError, match=f"earlier: no accuracy table of naive with preset {preset}"
+    ):
+        next(naive.jobs()).train_arguments()
 
 
 def test_one_run_for_every_recipe_budget_and_seed(study: Study, commands: Any) -> None:

@@ -6,20 +6,23 @@ Costs are those of a made-up clock: it moves when a step is trained, by what tha
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from made_up_tables import make_accuracy, make_training
 from rich.console import Console
 from safetensors.torch import load_file
 
+from fofa.accuracy import AccuracyTable
 from fofa.data import open_data
 from fofa.distributed import find_place
 from fofa.errors import UserError
 from fofa.runs import RunRecord
 from fofa.seeds import mix
 from fofa.train.budget import Budget, Replan
-from fofa.train.launch import fit_to_budget
+from fofa.train.launch import fit_to_budget, fit_to_pace
 from fofa.train.learner import Learner
 from fofa.train.metrics import Clocks
 from fofa.train.settings import RunOptions, TrainSettings
@@ -67,6 +70,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[[Clock], None]:
         monkeypatch.setattr(Learner, "train_step", train_step)
 
     return install
+
+
+def table_of(**training: object) -> AccuracyTable:
+    return make_accuracy(training=make_training(**training))
 
 
 def setup(recipe: str = "fofa-n3", budget_hours: float = HOURS) -> Setup:
@@ -121,6 +128,37 @@ def test_a_run_costs_its_budget_whatever_the_machine_does(
     assert record.training.budget_hours == HOURS
     assert record.training.core_hours == pytest.approx(HOURS, rel=0.05)
     assert record.training.core_hours == pytest.approx(clock.now / 3600)
+
+
+def test_at_a_pace_every_machine_takes_the_steps_of_that_one(
+    trained: Callable[[Clock], None], tmp_path: Path
+) -> None:
+    table = table_of(core_hours=2 * HOURS, epochs=30.0, train_images=200)
+    records = []
+    for speed in (1.0, 3.0):
+        clock = Clock(lambda step, speed=speed: speed)
+        trained(clock)
+        asked = setup()
+        asked = replace(asked, settings=asked.settings.model_copy(update={"pace": table.pace}))
+        made = fit_to_pace(asked, table.pace)
+        records.append(trainer(made, tmp_path / str(speed), clock).run().training)
+    one, other = records
+    assert one.epochs == other.epochs
+    images = table.training.train_images * table.training.epochs / 2
+    assert one.epochs * one.train_images == pytest.approx(images, rel=0.02)
+    assert other.core_hours == pytest.approx(3 * one.core_hours)
+    for record in records:
+        assert record.spent == (pytest.approx(HOURS, rel=0.02), "core-hours")
+        assert record.spent_on == table.training.device
+    again = table.model_copy(update={"training": other})
+    assert again.pace.images_per_hour == pytest.approx(table.pace.images_per_hour)
+    assert again.pace.device == table.pace.device
+
+
+def test_a_table_that_does_not_say_its_cost_has_no_pace() -> None:
+    for missing in ({"core_hours": None}, {"train_images": None}):
+        with pytest.raises(UserError, match="does not record what training cost"):
+            table_of(**{"core_hours": 1.0, "train_images": 10} | missing).pace  # noqa: B018
 
 
 @pytest.mark.parametrize("killed", [(20,), (60, 61, 150)])

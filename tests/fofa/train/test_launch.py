@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_up_tables import make_accuracy, make_training
 from PIL import Image
 
 from fofa.data import open_data
@@ -49,6 +50,38 @@ def test_without_a_recipe_it_is_the_presets_said_recorded_and_resumed(
         assert ("--recipe names another" in text) == (same is None)
     with pytest.raises(UserError, match=f"recipe is {wanted} there and compofa here"):
         start(recipe="compofa")
+
+
+def test_a_run_at_the_pace_of_a_table_has_the_steps_of_that_training(
+    start: Start, tmp_path: Path
+) -> None:
+    """Elsewhere 2 epochs of 1,000 images took 0.1 core-hours, so 0.05 buy 1,000 images."""
+    path = tmp_path / "elsewhere.json"
+    training = {"epochs": 2.0, "core_hours": 0.1, "train_images": 1000, "device": "elsewhere"}
+
+    def write(**fields: object) -> None:
+        make_accuracy(preset="shapes", training=make_training(**training), **fields).write(path)
+
+    write()
+    at_pace = {"epoch_scale": None, "budget": 0.05, "pace": path}
+    code, text = start(**at_pace)
+    assert code == 0, text
+    record = Run.open(tmp_path / "run").record.training
+    assert record.epochs * record.train_images == pytest.approx(1000, rel=0.05)
+    assert record.spent == (pytest.approx(0.05, rel=0.05), "core-hours")
+    assert (record.pace.device, record.spent_on) == ("elsewhere", "elsewhere")
+    assert start(**at_pace)[1].endswith("nothing to do\n")
+    with pytest.raises(UserError, match="pace is 20000 images in core-hours of elsewhere there"):
+        start(**at_pace | {"pace": None})
+    with pytest.raises(UserError, match="--pace needs --budget"):
+        start(**at_pace | {"budget": None})
+    write(recipe="ofa")
+    with pytest.raises(UserError, match="--pace: that table is of recipe ofa, this run of fofa-n3"):
+        start(**at_pace)
+    training["core_hours"] = None
+    write()
+    with pytest.raises(UserError, match=r"elsewhere\.json: the table does not record"):
+        start(**at_pace)
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
