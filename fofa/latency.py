@@ -30,6 +30,15 @@ MAX_BATCH_SIZE = 65536
 """Images in a batch, of a table or of an exported file, at the most."""
 
 
+def processor_name(environment: Mapping[str, Any]) -> str | None:
+    """The CPU's name with its vector instructions, which virtual machines' names do not tell."""
+    cpu = environment.get("cpu")
+    if not isinstance(cpu, Mapping) or not isinstance(cpu.get("model"), str) or not cpu["model"]:
+        return None
+    vectors = cpu.get("vectors")
+    return f"{cpu['model']} ({vectors})" if isinstance(vectors, str) else cpu["model"]
+
+
 class DeviceRecord(BaseModel):
     """The device that was asked for and the hardware that was there.
 
@@ -46,12 +55,9 @@ class DeviceRecord(BaseModel):
     @property
     def hardware(self) -> str | None:
         """Name of the processor it ran on, GPU before CPU; None where the record has none."""
-        for part, key in (("gpu", "name"), ("cpu", "model")):
-            record = self.measured_on.get(part)
-            name = record.get(key) if isinstance(record, dict) else None
-            if isinstance(name, str) and name:
-                return name
-        return None
+        gpu = self.measured_on.get("gpu")
+        name = gpu.get("name") if isinstance(gpu, dict) else None
+        return name if isinstance(name, str) and name else processor_name(self.measured_on)
 
 
 class ProtocolRecord(BaseModel):

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from profilers.hardware import nvml
+from profilers.hardware.instructions import is_virtual, vector_instructions
 
 RECORDED_PACKAGES = {
     "fofa": "fofa-nas",
@@ -38,7 +39,7 @@ BUSY_PERCENT = 10.0
 def capture_environment() -> dict[str, Any]:
     """The hardware and software of this machine, as a table records it.
 
-    Keys: `cpu` (model, cores, governor, memory), `gpus` (one record each, see
+    Keys: `cpu` (model, vector instructions, cores, governor, memory), `gpus` (one record each, see
     `profilers.hardware.nvml`), `system` (kernel, virtualised or not), `versions`.
     """
     return {
@@ -48,7 +49,7 @@ def capture_environment() -> dict[str, Any]:
             "os": platform.system(),
             "kernel": _kernel(),
             "machine": platform.machine(),
-            "virtualised": is_virtualised(),
+            "virtualised": is_virtual(),
         },
         "versions": _versions(),
     }
@@ -93,16 +94,6 @@ def governor() -> str | None:
     return None
 
 
-def is_virtualised() -> bool | None:
-    """Whether this is a virtual machine, as the CPU tells Linux; None where that cannot be seen."""
-    with contextlib.suppress(OSError):
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-        if flags:
-            return "hypervisor" in flags[1].split()
-    return None
-
-
 def allowed_cores() -> int | None:
     """How many logical cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):
@@ -113,6 +104,7 @@ def allowed_cores() -> int | None:
 def _cpu() -> dict[str, Any]:
     return {
         "model": cpu_model(),
+        "vectors": vector_instructions(),
         "physical_cores": psutil.cpu_count(logical=False),
         "logical_cores": psutil.cpu_count(logical=True),
         "allowed_cores": allowed_cores(),

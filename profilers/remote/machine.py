@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from profilers.hardware.cores import affinity
+from profilers.hardware.instructions import is_virtual, vector_instructions
 from profilers.hardware.load import OtherPrograms
 
 SYSTEM = Path("/sys/devices/system/cpu")
@@ -58,6 +59,7 @@ def machine_record() -> dict[str, Any]:
     return {
         "cpu": {
             "model": cpu_model(),
+            "vectors": vector_instructions(),
             "physical_cores": None,
             "logical_cores": os.cpu_count(),
             "allowed_cores": os.cpu_count() if allowed is None else len(allowed),
@@ -70,7 +72,7 @@ def machine_record() -> dict[str, Any]:
             "os": platform.system(),
             "kernel": (re.match(r"[0-9.]*[0-9]", platform.release()) or [None])[0],
             "machine": platform.machine(),
-            "virtualised": _virtualised(),
+            "virtualised": is_virtual(),
         },
         "versions": {"python": sys.version.split()[0], "numpy": np.__version__},
     }
@@ -162,11 +164,6 @@ def temperatures_c() -> dict[str, float]:
             name = re.sub(r"[^A-Za-z0-9._-]", "_", kind)[:40]
             found[name] = max(found.get(name, -100.0), heat / 1e3)
     return found
-
-
-def _virtualised() -> bool | None:
-    flags = re.search(r"^flags\s*:(.*)$", _text(Path("/proc/cpuinfo")) or "", re.MULTILINE)
-    return "hypervisor" in flags[1].split() if flags else None
 
 
 def _memory_bytes(name: str) -> int | None:

@@ -66,6 +66,7 @@ class CpuRecord(_Record):
     """The processor (see `profilers.remote.machine`)."""
 
     model: Text | None
+    vectors: Text | None = None
     physical_cores: Count | None
     logical_cores: Count | None
     allowed_cores: Count | None

@@ -11,7 +11,7 @@ from typing import Any
 
 from fofa.accuracy import SpaceRecord
 from fofa.errors import UserError
-from fofa.latency import Lut, ProtocolRecord
+from fofa.latency import Lut, ProtocolRecord, processor_name
 from fofa.space import NetworkConfig, SearchSpace
 from profilers.hardware.devices import Device, ran_on
 from profilers.measuring.measurement import Measurement
@@ -62,7 +62,7 @@ class LutRequest:
                 self.settings.validation_networks,
                 self.settings.repeats,
             ],
-            "cpu": (environment.get("cpu") or {}).get("model"),
+            "cpu": processor_name(environment),
             "gpu": (environment.get("gpu") or {}).get("name"),
         }
 

@@ -99,7 +99,7 @@ def test_one_network_in_twenty_at_most_breaks_a_limit_with_margin_95(
 ):
     """Sessions differ by 2%, in virtual machines by 4%, builds by 0.8%; each network is met in a
     session of its own."""
-    monkeypatch.setattr("profilers.hardware.environment.is_virtualised", lambda: virtual)
+    monkeypatch.setattr("profilers.hardware.environment.is_virtual", lambda: virtual)
     rng = np.random.default_rng(0)
     broken = {0.90: 0, 0.95: 0}
     inside = 0
