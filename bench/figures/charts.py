@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,10 +20,11 @@ from bench.figures.style import (
     recipe_marker,
 )
 from bench.tables import captions, paper
-from bench.tables.collect import AccuracySource, SettingResults
+from bench.tables.collect import SettingResults
 from bench.tables.devices import PairedDevice
 from bench.tables.fronts import FrontLine, front_lines
 from bench.tables.rivals import Rival
+from bench.tables.trend import RELIABILITY, SubnetMeans
 from fofa.recipes import RECIPES, Phase
 
 PHASE_COLOURS = {
@@ -111,46 +111,6 @@ def _phase_kind(phase: Phase) -> str:
     return re.sub(r"-[0-9]+$", "", phase.name)
 
 
-@dataclass(frozen=True, slots=True)
-class SubnetMeans:
-    """Subnets at one resolution, by rising multiply-adds: [subnets] each, means over seeds."""
-
-    names: tuple[str, ...]
-    macs: np.ndarray
-    top1: np.ndarray
-    seeds: int
-
-    @classmethod
-    def of(cls, sources: Sequence[AccuracySource], resolution: int) -> SubnetMeans:
-        """Of the supernets of one recipe; of what all of them measured."""
-        tables = [{row.name: row for row in source.table.architectures} for source in sources]
-        shared = [
-            row
-            for row in sources[0].table.architectures
-            if row.architecture.resolution == resolution and all(row.name in t for t in tables)
-        ]
-        shared.sort(key=lambda row: (row.macs, row.name))
-        return cls(
-            tuple(row.name for row in shared),
-            np.array([row.macs for row in shared], dtype=np.float64),
-            np.array([[table[row.name].top1 for table in tables] for row in shared]).mean(axis=1)
-            if shared
-            else np.zeros(0),
-            len(sources),
-        )
-
-    def trend(self) -> tuple[float, float, float] | None:
-        """Slope (points per multiply-add) and intercept of least squares, and correlation.
-
-        None where size or accuracy is the same in all.
-        """
-        if len(self.names) < 3 or self.macs.std() == 0 or self.top1.std() == 0:
-            return None
-        slope, intercept = np.polyfit(self.macs, self.top1, 1)
-        correlation = np.corrcoef(self.macs, self.top1)[0, 1]
-        return float(slope), float(intercept), float(correlation)
-
-
 def tradeoff_figure(name: str, results: SettingResults) -> Figure | None:
     """Figure 4: multiply-adds and top-1 of the 243 subnets of CompOFA, of fOFA with n=4 and others.
 
@@ -181,7 +141,7 @@ def tradeoff_figure(name: str, results: SettingResults) -> Figure | None:
             )
             if (trend := means.trend()) is not None:
                 ends = means.macs[[0, -1]]
-                axes.plot(ends / 1e6, trend[0] * ends + trend[1], color=colour, linewidth=2)
+                axes.plot(ends / 1e6, trend.at(ends), color=colour, linewidth=2)
         axes.set_xlabel(f"multiply-adds at {resolution} px (millions)")
         axes.set_ylabel(f"top-1 on {drawn_label(setting.dataset)} (%)")
         legend_above(drawn, axes)
@@ -196,9 +156,9 @@ def _tradeoff_caption(results: SettingResults, present: dict[str, SubnetMeans]) 
             f", the smallest ({means.names[0]}) at {means.top1[0]:.2f}%" if means.names else ""
         )
         trend = means.trend()
-        correlation = "" if trend is None else f"; correlation of size and top-1 {trend[2]:.2f}"
+        of_size = "" if trend is None else f"; correlation of size and top-1 {trend.text}"
         sentences.append(
-            f"{paper.label(recipe)}: {len(means.names)} subnets, {seeds}{smallest}{correlation}."
+            f"{paper.label(recipe)}: {len(means.names)} subnets, {seeds}{smallest}{of_size}."
         )
     sentences += [
         f"{paper.label(recipe)} is missing: it has no accuracy table."
@@ -209,6 +169,7 @@ def _tradeoff_caption(results: SettingResults, present: dict[str, SubnetMeans]) 
     return [
         *sentences,
         "Lines: least squares.",
+        *([RELIABILITY] if any(means.right is not None for means in present.values()) else []),
         captions.accuracy_sentence(results.setting, sources),
         "In the paper the smallest subnet gains 0.9 points with fOFA, the mean 0.1 points.",
     ]

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from bench.figures.charts import (
-    SubnetMeans,
     pareto_figure,
     schedules_figure,
     tradeoff_figure,
@@ -19,6 +18,7 @@ from bench.figures.style import INK, PAPER, Figure, canvas, legend_above, recipe
 from bench.tables import paper
 from bench.tables.collect import AccuracySource, Collection, SettingResults, collect
 from bench.tables.devices import WantedLimits, pair_device
+from bench.tables.trend import SubnetMeans
 from fofa.accuracy import AccuracyTable
 from fofa.recipes import RECIPES
 
@@ -136,13 +136,14 @@ def test_figure_4_is_the_mean_over_seeds_with_a_trend(
         assert by_name[one.name] == pytest.approx((one.top1 + other.top1) / 2)
     trend = means.trend()
     assert trend is not None
-    assert trend[0] > 0
-    assert trend[2] > 0.9
+    assert trend.slope > 0
+    assert trend.correlation > 0.9
+    assert trend.corrected is None  # no outcomes were kept
     figure = tradeoff_figure("figure4", SettingResults.of(sources[0].setting, sources))
     assert figure is not None
     text = " ".join(figure.caption)
     assert "CompOFA: 243 subnets, mean of 2 seeds, the smallest (22222@56) at " in text
-    assert f"correlation of size and top-1 {trend[2]:.2f}" in text
+    assert f"correlation of size and top-1 {trend.correlation:.2f}." in text
     assert SubnetMeans.of(sources, 32).trend() is None
 
 
