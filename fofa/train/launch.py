@@ -251,6 +251,12 @@ def _announce(trainer: Trainer, console: Console) -> None:
         f"{plan.num_steps} steps, {epochs:.2f} epochs "
         f"({setup.recipe.epochs:g} of the recipe x {settings.epoch_scale:.4g})"
     )
+    if settings.pace is not None:
+        console.print(
+            f"as many as {settings.budget_hours:g} {settings.pace.unit} buy on "
+            f"{settings.pace.device}",
+            soft_wrap=True,
+        )
     for phase in plan.phases:
         what = phase.phase
         subnets = "1 subnet" if what.num_subnets == 1 else f"{what.num_subnets} subnets"
@@ -266,10 +272,11 @@ def _report(folder: Path, record: RunRecord) -> None:
     training = record.training
     hours, unit = training.spent
     asked = f" of {training.budget_hours:g}" if training.budget_hours else ""
+    at_pace = f" at the pace of {training.spent_on}" if training.pace else ""
     by_the_clock = duration(3600 * (training.wall_hours or 0.0))
     print(
         f"{folder}: {record.recipe} trained for {training.epochs:.2f} epochs in {hours:.3f}"
-        f"{asked} {unit} ({duration(hours * 3600)}; {by_the_clock} by the clock), "
+        f"{asked} {unit}{at_pace} ({duration(hours * 3600)}; {by_the_clock} by the clock), "
         f"{training.images_per_second:.0f} images/s on {training.device}"
     )
 

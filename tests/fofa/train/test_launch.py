@@ -66,6 +66,7 @@ def test_a_run_at_the_pace_of_a_table_has_the_steps_of_that_training(
     at_pace = {"epoch_scale": None, "budget": 0.05, "pace": path}
     code, text = start(**at_pace)
     assert code == 0, text
+    assert "as many as 0.05 core-hours buy on elsewhere" in text
     record = Run.open(tmp_path / "run").record.training
     assert record.epochs * record.train_images == pytest.approx(1000, rel=0.05)
     assert record.spent == (pytest.approx(0.05, rel=0.05), "core-hours")
