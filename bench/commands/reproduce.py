@@ -98,6 +98,7 @@ def reproduce(
         parse_budgets,
         parse_recipes,
         parse_seeds,
+        read_paces,
     )
 
     if budgets is not None and epoch_scale is not None:
@@ -109,7 +110,7 @@ def reproduce(
         recipes=parse_recipes(recipes),
         seeds=parse_seeds(seeds),
         budgets=parse_budgets(budgets),
-        paces=pace,
+        paces=() if pace is None else read_paces(pace),
         runs=runs,
         out=out,
         train=TrainOptions.model_validate(context.params),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from fofa.accuracy import AccuracyTable
+from fofa.accuracy import AccuracyTable, Pace
 from fofa.errors import UserError
 from fofa.presets import Preset, get_preset
 from fofa.recipes import RECIPES
@@ -74,18 +74,29 @@ class EvaluateOptions(PassedOn):
     calibration_images: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PaceTable:
+    """An accuracy table whose training went at `pace`, for `hours` of a `budget`, with `seed`."""
+
+    path: Path
+    pace: Pace
+    hours: float
+    budget: float | None
+    seed: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """What was asked for; without `budgets`, runs are as long as their epochs.
 
-    `paces`: folder of the accuracy tables at whose pace budgets count (`fofa-train --pace`).
+    `paces`: the tables at whose pace budgets may count (`fofa-train --pace`).
     """
 
     preset: Preset
     recipes: tuple[str, ...]
     seeds: tuple[int, ...]
     budgets: tuple[float, ...] = ()
-    paces: Path | None = None
+    paces: tuple[PaceTable, ...] = ()
     runs: Path
     out: Path
     train: TrainOptions = field(default_factory=TrainOptions)
@@ -132,25 +143,21 @@ class Job:
         return self.study.out / "accuracy" / f"{self.name}.json"
 
     @property
-    def pace(self) -> Path | None:
-        """The accuracy table at whose pace the budget counts: one of the same budget, or the
-        longest.
+    def pace(self) -> PaceTable | None:
+        """The accuracy table at whose pace the budget counts: of the same budget, or the longest.
 
         Raises:
-            UserError: if the study's folder has none of this recipe and preset.
+            UserError: if the study has tables of a pace, but none of this recipe and preset.
         """
-        folder, preset = self.study.paces, self.study.preset.name
-        if folder is None:
+        paces, preset = self.study.paces, self.study.preset.name
+        if not paces:
             return None
-        found = []
-        for path in sorted(folder.glob("*.json")):
-            table = AccuracyTable.read(path)
-            if (table.recipe, table.preset) == (self.recipe, preset) and table.dtype != "int8":
-                same, (hours, _) = table.training.budget_hours == self.budget, table.training.spent
-                found.append((same, hours, -table.training.seed, path))
-        if not found:
-            raise UserError(f"{folder}: no accuracy table of {self.recipe} with preset {preset}")
-        return max(found)[-1]
+        known = [p for p in paces if (p.pace.recipe, p.pace.preset) == (self.recipe, preset)]
+        if not known:
+            raise UserError(
+                f"{paces[0].path.parent}: no accuracy table of {self.recipe} with preset {preset}"
+            )
+        return max(known, key=lambda p: (p.budget == self.budget, p.hours, -p.seed))
 
     def train_arguments(self) -> list[str]:
         """Arguments of `fofa-train`."""
@@ -159,7 +166,7 @@ class Job:
             *("--recipe", self.recipe, "--preset", self.study.preset.name),
             *("--out", str(self.run), "--seed", str(self.seed)),
             *(() if self.budget is None else ("--budget", f"{self.budget:g}")),
-            *(() if pace is None else ("--pace", str(pace))),
+            *(() if pace is None else ("--pace", str(pace.path))),
             *self.study.train.words(),
         ]
 
@@ -221,7 +228,7 @@ def _difference(job: Job) -> str | None:
     wanted = {"recipe": job.recipe, "preset": study.preset.name, "seed": job.seed}
     wanted |= study.train.settings(study.preset, job.budget)
     pace = job.pace
-    wanted["pace"] = None if pace is None else AccuracyTable.read(pace).pace
+    wanted["pace"] = None if pace is None else pace.pace
     for name, value in wanted.items():
         if getattr(found, name) != value:
             return f"{name} is {getattr(found, name)} there and {value} here"
@@ -295,6 +302,24 @@ def parse_budgets(text: str | None) -> tuple[float, ...]:
     if not hours or not all(0 < number < float("inf") for number in hours):
         raise UserError(f"budgets {text!r}: expected hours such as 0.1,0.2,0.4")
     return tuple(sorted(set(hours)))
+
+
+def read_paces(folder: Path) -> tuple[PaceTable, ...]:
+    """The paces of the accuracy tables of a folder, of one for each training.
+
+    Raises:
+        UserError: if there is none, or one does not say what its training cost.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        table = AccuracyTable.read(path)
+        if table.dtype != "int8":  # which is of the same training as another
+            training = table.training
+            hours, _ = training.spent
+            found.append(PaceTable(path, table.pace, hours, training.budget_hours, training.seed))
+    if not found:
+        raise UserError(f"{folder}: no accuracy table there, at whose pace to train")
+    return tuple(found)
 
 
 def checked_preset(name: str, data: str | None) -> Preset:

@@ -30,6 +30,7 @@ from bench.reproduce.plan import (
     parse_budgets,
     parse_recipes,
     parse_seeds,
+    read_paces,
     state_of,
 )
 from fofa.accuracy import AccuracyTable
@@ -128,15 +129,18 @@ def test_budgets_may_count_at_the_pace_of_earlier_tables(
     ):
         table = trained_within(recipe, budget, seed=seed, preset=preset)
         table.write(folder / f"{recipe}-{budget}-{seed}.json")
-    wanted = dataclasses.replace(study, budgets=(0.1, 0.2), paces=folder, seeds=(2,))
-    taken = {(job.recipe, job.budget): job.pace for job in wanted.jobs()}
+    with pytest.raises(UserError, match="no accuracy table there"):
+        read_paces(tmp_path)
+    paces = read_paces(folder)
+    wanted = dataclasses.replace(study, budgets=(0.1, 0.2), paces=paces, seeds=(2,))
+    taken = {(job.recipe, job.budget): job.pace.path for job in wanted.jobs()}
     assert taken[("ofa", 0.1)] == folder / "ofa-0.1-0.json"
     assert taken[("ofa", 0.2)] == folder / "ofa-0.4-0.json"  # the longest
     assert taken[("fofa-n3", 0.1)].name.startswith("fofa-n3-0.8")
     assert taken[("fofa-n3", 0.2)].name.startswith("fofa-n3-0.2")
     job = next(wanted.jobs())
     words = job.train_arguments()
-    assert words[words.index("--pace") + 1] == str(job.pace)
+    assert words[words.index("--pace") + 1] == str(job.pace.path)
     naive = dataclasses.replace(wanted, recipes=("naive",))
     with pytest.raises(
         UserError, match=f"earlier: no accuracy table of naive with preset {preset}"
