@@ -119,6 +119,7 @@ def export(
     from fofa.latency import Lut
     from fofa.runs import Run
     from fofa.runtime.graph import BUILT_TYPES
+    from fofa.runtime.session import OVERFLOW, products_overflow
 
     opened = Run.open(run)
     named = parse_architecture(architecture, opened.record.supernet.family)
@@ -141,6 +142,8 @@ def export(
     console = stderr_console()
     if named.resolution not in opened.record.resolutions:
         console.print(f"warning: the run was not trained at {named.resolution} px")
+    if request.dtype == "int8" and request.format == "onnx" and products_overflow():
+        console.print(f"warning: {OVERFLOW}", soft_wrap=True)
     with console.status(f"exporting {named.name}"):
         result = export_network(request)
     if as_json:

@@ -21,6 +21,7 @@ from fofa.outcomes import outcomes_path, write_outcomes
 from fofa.progress import Progress
 from fofa.recalibration import Statistics, keep_statistics
 from fofa.runs import Run
+from fofa.runtime.session import OVERFLOW, products_overflow
 from fofa.supernet.model import Supernet
 
 
@@ -53,6 +54,8 @@ def make_table(
     """
     run, data = request.run, request.data
     _check_data(run, data, warn)
+    if request.plan.int8 is not None and products_overflow():
+        warn(OVERFLOW)
     data = normalised_as(data, run.record.mean, run.record.std)
     supernet = run.load_supernet(processes.device)
     evaluation = Evaluation(

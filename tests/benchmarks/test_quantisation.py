@@ -22,6 +22,7 @@ def test_columns_are_shares_of_equal_classes() -> None:
     assert len(TITLES) == len(found.columns)
 
 
+@pytest.mark.slow
 def test_a_line_for_each_way(make_run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(quantisation, "CALIBRATION_IMAGES", 64)
     monkeypatch.setattr(quantisation, "RANGE_IMAGES", 20)

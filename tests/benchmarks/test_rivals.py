@@ -46,6 +46,7 @@ def test_mobilenetv3_large_is_about_as_large_as_published() -> None:
     assert 219e6 < macs(Architecture(subnet, 224)) < 240e6
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_every_way_is_trained_and_tested_once(
     tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]

@@ -96,6 +96,7 @@ def test_files_are_read_with_their_checks(tmp_path) -> None:
         api.open_run(tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_the_example_runs_from_its_first_command_to_its_last(tmp_path) -> None:
     docstring = ast.get_docstring(ast.parse(EXAMPLE.read_text(encoding="utf-8"))) or ""
     *programs, example = [shlex.split(line) for line in docstring.splitlines()[2:]]

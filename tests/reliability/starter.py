@@ -34,18 +34,24 @@ FEWER_SHAPES = {"NUM_TRAIN": 40, "NUM_TEST": 50}
 
 
 def start(request: dict[str, Any]) -> int:
-    """Fork, and become the program in the child, which is stopped as one that a user started."""
+    """Fork, and become the program in the child, which is stopped as one that a user started.
+
+    A signal waits until what the program says goes to its own files.
+    """
     before = {
         number: signal.signal(number, lambda *_: leave(request["name"])) for number in STOP_SIGNALS
     }
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     child = os.fork()
     if child:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         return child
     code = 70
     try:
         become(request)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         importlib.import_module(request["module"]).main()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)

@@ -60,7 +60,7 @@ from profilers.measuring.measurement import evaluate
 from profilers.measuring.samples import PartialFile, Round, SchedulePlan, Visit
 from profilers.tables.ofa_yaml import layer_names, parse_table
 
-FEW, MANY = 25, 2000
+FEW, MANY = 10, 2000
 SLOW = (pytest.mark.slow, pytest.mark.timeout(3600))
 EXAMPLES = [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=SLOW)]
 SMALLEST = SupernetConfig(width_mult=0.1, num_classes=4)

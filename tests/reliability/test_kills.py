@@ -26,7 +26,7 @@ from fofa.train.checkpoint import load_checkpoint
 from fofa.train.settings import TrainSettings
 from profilers.measuring.samples import read_samples
 
-FEW = 3
+FEW = 2
 MANY = 20
 SLOW = (pytest.mark.slow, pytest.mark.timeout(1800))
 KILLS = [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=SLOW)]

@@ -55,9 +55,9 @@ def test_without_a_recipe_it_is_the_presets_said_recorded_and_resumed(
 def test_a_run_at_the_pace_of_a_table_has_the_steps_of_that_training(
     start: Start, tmp_path: Path
 ) -> None:
-    """Elsewhere 2 epochs of 1,000 images took 0.1 core-hours, so 0.05 buy 1,000 images."""
+    """Elsewhere 2 epochs of 400 images took 0.1 core-hours, so 0.05 buy 400 images."""
     path = tmp_path / "elsewhere.json"
-    training = {"epochs": 2.0, "core_hours": 0.1, "train_images": 1000, "device": "elsewhere"}
+    training = {"epochs": 2.0, "core_hours": 0.1, "train_images": 400, "device": "elsewhere"}
 
     def write(**fields: object) -> None:
         make_accuracy(preset="shapes", training=make_training(**training), **fields).write(path)
@@ -68,11 +68,11 @@ def test_a_run_at_the_pace_of_a_table_has_the_steps_of_that_training(
     assert code == 0, text
     assert "as many as 0.05 core-hours buy on elsewhere" in text
     record = Run.open(tmp_path / "run").record.training
-    assert record.epochs * record.train_images == pytest.approx(1000, rel=0.05)
+    assert record.epochs * record.train_images == pytest.approx(400, rel=0.05)
     assert record.spent == (pytest.approx(0.05, rel=0.05), "core-hours")
     assert (record.pace.device, record.spent_on) == ("elsewhere", "elsewhere")
     assert start(**at_pace)[1].endswith("nothing to do\n")
-    with pytest.raises(UserError, match="pace is 20000 images in core-hours of elsewhere there"):
+    with pytest.raises(UserError, match="pace is 8000 images in core-hours of elsewhere there"):
         start(**at_pace | {"pace": None})
     with pytest.raises(UserError, match="--pace needs --budget"):
         start(**at_pace | {"budget": None})

@@ -30,7 +30,13 @@ def torchrun(processes: int, *arguments: str, restarts: int = 0) -> list[str]:
     return [*launcher, *options, *arguments]
 
 
-@pytest.mark.parametrize(("recipe", "way"), [("fofa-n3", "shared"), ("ofa", "one-at-a-time")])
+@pytest.mark.parametrize(
+    ("recipe", "way"),
+    [
+        ("fofa-n3", "shared"),
+        pytest.param("ofa", "one-at-a-time", marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_have_the_gradients_of_one(
     run: Runner, tmp_path: Path, recipe: str, way: str
 ) -> None:
@@ -85,6 +91,7 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     ]
 
 
+@pytest.mark.slow
 def test_a_job_goes_on_when_a_worker_was_killed(command: Command, tmp_path: Path) -> None:
     """Kill one worker: the job goes on from its checkpoint, in bounded time, to the same end."""
     folder = tmp_path / "run"

@@ -93,7 +93,9 @@ def test_both_sessions_are_stated_and_the_table_stands_between_them(tmp_path):
     assert [len(session.rounds) for session in samples.other_sessions] == [facts["rounds"]]
 
 
-@pytest.mark.parametrize(("spread", "virtual"), [(0.02, False), (0.04, True)])
+@pytest.mark.parametrize(
+    ("spread", "virtual"), [(0.04, True), pytest.param(0.02, False, marks=pytest.mark.slow)]
+)
 def test_one_network_in_twenty_at_most_breaks_a_limit_with_margin_95(
     tmp_path, monkeypatch, spread, virtual
 ):
