@@ -76,10 +76,15 @@ def test_named_architectures(run: Path, tmp_path: Path, call: Call) -> None:
     assert AccuracyTable.read(out).architectures == table.architectures
 
 
-def test_int8_is_said_in_the_table_with_its_checks(run: Path, tmp_path: Path, call: Call) -> None:
+@pytest.mark.parametrize("overflows", [True, False])
+def test_int8_is_said_in_the_table_with_its_checks(
+    run: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, overflows: bool
+) -> None:
+    monkeypatch.setattr("fofa.evaluate.table.products_overflow", lambda: overflows)
     out, names = tmp_path / "int8.json", ("22222@24", "44444@24")
     int8 = ("--dtype", "int8", "--quantisation-images", "20", "--calibration", "percentile:99.9")
-    code, output, _ = call("--out", out, run, "--architectures", *names, *FEW, *int8)
+    code, output, errors = call("--out", out, run, "--architectures", *names, *FEW, *int8)
+    assert ("warning: ONNX Runtime adds 8-bit products in 16 bits" in errors) == overflows
     assert code == 0
     table = AccuracyTable.read(out)
     assert table.dtype == table.evaluation.precision == "int8"
