@@ -152,6 +152,7 @@ class Int8Record(BaseModel):
 
     calibration: str
     granularity: str
+    weight_bits: Annotated[int, Field(ge=7, le=8)] = 8
     float_parts: str
     range_images: Annotated[int, Field(ge=1)]
     checks: list[Int8Check]

@@ -142,7 +142,8 @@ def export(
     console = stderr_console()
     if named.resolution not in opened.record.resolutions:
         console.print(f"warning: the run was not trained at {named.resolution} px")
-    if request.dtype == "int8" and request.format == "onnx" and products_overflow():
+    in_onnx = request.dtype == "int8" and request.format == "onnx"
+    if in_onnx and request.scheme.weight_bits == 8 and products_overflow():
         console.print(f"warning: {OVERFLOW}", soft_wrap=True)
     with console.status(f"exporting {named.name}"):
         result = export_network(request)

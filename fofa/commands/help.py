@@ -33,7 +33,7 @@ OPTION_GROUPS = {
     "Networks": (
         "--architecture --architectures --bf16 --calibration --compute-capability --dtype --family "
         "--fixed-batch --float-parts --format --granularity --num --num-classes --precision "
-        "--quantise --resolutions --space --width-mult"
+        "--quantise --resolutions --space --weight-bits --width-mult"
     ),
     "Limits": (
         "--constraints --joint --margin --max-energy --max-latency --max-macs --max-memory "

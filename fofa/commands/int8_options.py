@@ -33,6 +33,13 @@ class Int8Options:
     granularity: Annotated[
         str, typer.Option(help="An int8 weight's scale: for each output channel, or tensor.")
     ] = "channel"
+    weight_bits: Annotated[
+        int,
+        typer.Option(
+            help="Of an int8 weight: 8, or 7 for processors on which 8-bit products overflow (x86 "
+            "without VNNI, in ONNX Runtime)."
+        ),
+    ] = 8
     float_parts: Annotated[
         str,
         typer.Option(
@@ -49,7 +56,7 @@ class Int8Options:
         """
         from fofa.runtime.int8 import parse_scheme
 
-        return parse_scheme(self.calibration, self.granularity, self.float_parts)
+        return parse_scheme(self.calibration, self.granularity, self.float_parts, self.weight_bits)
 
 
 def with_int8_options(command: Callable[..., None]) -> Callable[..., None]:

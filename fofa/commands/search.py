@@ -265,7 +265,7 @@ def _export(outcome: Outcome, run: Run, sources: Sequence[Source], out: Path) ->
             chosen["dtype"] = "int8"
             chosen["quantisation_images"] = record.range_images
             chosen["scheme"] = parse_scheme(
-                record.calibration, record.granularity, record.float_parts
+                record.calibration, record.granularity, record.float_parts, record.weight_bits
             )
     console = stderr_console()
     with console.status(f"exporting {name}"):

@@ -54,7 +54,8 @@ def make_table(
     """
     run, data = request.run, request.data
     _check_data(run, data, warn)
-    if request.plan.int8 is not None and products_overflow():
+    int8 = request.plan.int8
+    if int8 is not None and int8.scheme.weight_bits == 8 and products_overflow():
         warn(OVERFLOW)
     data = normalised_as(data, run.record.mean, run.record.std)
     supernet = run.load_supernet(processes.device)
@@ -111,6 +112,7 @@ def _int8_record(plan: Plan, measured: Measured) -> Int8Record | None:
     return Int8Record(
         calibration=plan.int8.scheme.ranges_text,
         granularity=plan.int8.scheme.weights,
+        weight_bits=plan.int8.scheme.weight_bits,
         float_parts=plan.int8.scheme.parts_text,
         range_images=plan.int8.num_images,
         checks=list(measured.checks),

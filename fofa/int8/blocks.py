@@ -105,7 +105,8 @@ class Rounding:
         if self.scheme.in_float(self.block, name):
             return weight, bias
         offsets = None if bias is None else bias.cpu().numpy()
-        found = quantise_weight(weight.cpu().numpy(), offsets, self.step, self.scheme.weights)
+        scheme, numbers = self.scheme, weight.cpu().numpy()
+        found = quantise_weight(numbers, offsets, self.step, scheme.weights, scheme.weight_bits)
         values = torch.from_numpy(found.values).to(weight.device)
         if found.bias is None:
             return values, None

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from fofa.errors import UserError
-from fofa.runtime.int8_weights import SMALLEST_SCALE, Scales
+from fofa.runtime.int8_weights import SMALLEST_SCALE, WEIGHT_BITS, Scales
 from fofa.space import BlockSpec
 
 Ranges = Literal["minmax", "percentile"]
@@ -40,6 +40,7 @@ class Int8Scheme:
         ranges: of activations: all that calibration images show, or between two percentiles.
         percentile: share of an activation's values that its range holds, in percent.
         weights: a scale for each output channel, or for the whole tensor.
+        weight_bits: 8, or 7 for processors that add two products in 16 bits (x86 without VNNI).
         float_parts: layers that stay in float, in the order of `FloatPart`.
 
     Raises:
@@ -49,6 +50,7 @@ class Int8Scheme:
     ranges: Ranges = "minmax"
     percentile: float = 99.99
     weights: Scales = "channel"
+    weight_bits: int = 8
     float_parts: tuple[FloatPart, ...] = ()
 
     def __post_init__(self) -> None:
@@ -59,6 +61,8 @@ class Int8Scheme:
         ):
             if value not in known:
                 raise UserError(f"int8 {name} {value!r}: expected {' or '.join(known)}")
+        if self.weight_bits not in WEIGHT_BITS:
+            raise UserError(f"int8 weight bits {self.weight_bits}: expected 7 or 8")
         if not 50 < self.percentile <= 100:
             raise UserError(f"int8 percentile {self.percentile:g}: expected above 50, at most 100")
         ordered = tuple(part for part in get_args(FloatPart) if part in self.float_parts)
@@ -72,7 +76,9 @@ class Int8Scheme:
     @property
     def text(self) -> str:
         """The scheme as records have it."""
-        return f"ranges {self.ranges_text}; weights by {self.weights}; in float {self.parts_text}"
+        bits = "" if self.weight_bits == 8 else f", {self.weight_bits} bits"
+        weights = f"weights by {self.weights}{bits}"
+        return f"ranges {self.ranges_text}; {weights}; in float {self.parts_text}"
 
     @property
     def ranges_text(self) -> str:
@@ -115,7 +121,9 @@ def parse_float_parts(text: str) -> tuple[FloatPart, ...]:
     return tuple(known[name] for name in names)
 
 
-def parse_scheme(calibration: str, granularity: str, float_parts: str) -> Int8Scheme:
+def parse_scheme(
+    calibration: str, granularity: str, float_parts: str, weight_bits: int = 8
+) -> Int8Scheme:
     """Of the words that options have: `minmax`, `percentile` or `percentile:99.9`; a scale for each
     `channel` or `tensor`; `none` or `first+squeeze`.
 
@@ -129,7 +137,7 @@ def parse_scheme(calibration: str, granularity: str, float_parts: str) -> Int8Sc
         )
     if granularity not in get_args(Scales):
         raise UserError(f"--granularity {granularity!r}: expected channel or tensor")
-    chosen: dict[str, Any] = {"ranges": kind, "weights": granularity}
+    chosen: dict[str, Any] = {"ranges": kind, "weights": granularity, "weight_bits": weight_bits}
     if colon:
         try:
             chosen["percentile"] = float(share)

@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 Scales = Literal["channel", "tensor"]
-WEIGHT_LEVELS = 127
+WEIGHT_BITS = (7, 8)
+"""With 7, two products with 8-bit values fit into 16 bits, as x86 without VNNI adds them."""
 LARGEST_BIAS = 2**30
 """Of a bias in 32 bits, with room for the sum that it is added to."""
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny) * 2**24
@@ -43,9 +44,13 @@ class QuantisedWeight(NamedTuple):
 
 
 def quantise_weight(
-    weight: np.ndarray, bias: np.ndarray | None, input_scale: np.float32, scales: Scales
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    input_scale: np.float32,
+    scales: Scales,
+    bits: int = 8,
 ) -> QuantisedWeight:
-    """The 8-bit weights of a layer, and its bias in the units of its sums.
+    """The weights of a layer in `bits` bits, and its bias in the units of its sums.
 
     A sum is worth `input_scale` times the weight's scale. A channel whose bias would not fit into
     32 bits (its weights are next to nothing) gets a larger scale.
@@ -54,15 +59,16 @@ def quantise_weight(
         weight: fp32, output channels first.
         bias: fp32 (channels,).
     """
+    levels = 2 ** (bits - 1) - 1
     axes = tuple(range(1, weight.ndim)) if scales == "channel" else None
     largest = np.abs(weight).max(axis=axes)
     least = np.full(np.shape(largest), SMALLEST_SCALE)
     if bias is not None:
         needed = np.abs(bias) / (LARGEST_BIAS * np.float64(input_scale))
         least = np.maximum(least, needed if scales == "channel" else needed.max())
-    scale = np.maximum(largest / WEIGHT_LEVELS, least).astype(np.float32)
+    scale = np.maximum(largest / levels, least).astype(np.float32)
     shape = (-1, *[1] * (weight.ndim - 1)) if scale.ndim else ()
-    steps = np.rint(weight / scale.reshape(shape)).clip(-WEIGHT_LEVELS, WEIGHT_LEVELS)
+    steps = np.rint(weight / scale.reshape(shape)).clip(-levels, levels)
     whole = None
     if bias is not None:
         whole = np.rint(bias / (np.float64(input_scale) * scale)).astype(np.int32)

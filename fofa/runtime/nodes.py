@@ -155,7 +155,8 @@ class Graph:
         weight = self.values(f"{layer}.weight", shape, scale)
         offsets = self.values(f"{layer}.bias", shape[:1], 0.1) if bias else None
         step = self.quantised[value].scale
-        found = quantise_weight(weight, offsets, step, self.scheme.weights)
+        scheme = self.scheme
+        found = quantise_weight(weight, offsets, step, scheme.weights, scheme.weight_bits)
         axis = {"axis": 0} if found.scale.ndim else {}
         kept = {
             part: self.store(f"{self.block}.{layer}.{part}", values)

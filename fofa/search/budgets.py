@@ -85,7 +85,9 @@ class Deployed:
         dtype = short_precision(timed_in or own)
         scheme = None
         if int8 is not None:
-            scheme = parse_scheme(int8.calibration, int8.granularity, int8.float_parts)
+            scheme = parse_scheme(
+                int8.calibration, int8.granularity, int8.float_parts, int8.weight_bits
+            )
         return cls(config, dtype if dtype in VALUE_BYTES else own, scheme)
 
     def block_amount(self, kind: Kind, block: BlockSpec) -> float:

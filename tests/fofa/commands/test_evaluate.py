@@ -76,22 +76,24 @@ def test_named_architectures(run: Path, tmp_path: Path, call: Call) -> None:
     assert AccuracyTable.read(out).architectures == table.architectures
 
 
-@pytest.mark.parametrize("overflows", [True, False])
+@pytest.mark.parametrize("bits", [8, 7])
 def test_int8_is_said_in_the_table_with_its_checks(
-    run: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, overflows: bool
+    run: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, bits: int
 ) -> None:
-    monkeypatch.setattr("fofa.evaluate.table.products_overflow", lambda: overflows)
+    """Of 8-bit weights it is said where they overflow; of 7-bit ones nothing is."""
+    monkeypatch.setattr("fofa.evaluate.table.products_overflow", lambda: True)
     out, names = tmp_path / "int8.json", ("22222@24", "44444@24")
     int8 = ("--dtype", "int8", "--quantisation-images", "20", "--calibration", "percentile:99.9")
+    int8 = (*int8, "--weight-bits", str(bits))
     code, output, errors = call("--out", out, run, "--architectures", *names, *FEW, *int8)
-    assert ("warning: ONNX Runtime adds 8-bit products in 16 bits" in errors) == overflows
+    assert ("warning: ONNX Runtime adds 8-bit products in 16 bits" in errors) == (bits == 8)
     assert code == 0
     table = AccuracyTable.read(out)
     assert table.dtype == table.evaluation.precision == "int8"
     record = table.evaluation.int8
     assert record is not None
-    words = (record.calibration, record.granularity, record.float_parts)
-    assert words == ("percentile:99.9", "channel", "none")
+    words = (record.calibration, record.granularity, record.float_parts, record.weight_bits)
+    assert words == ("percentile:99.9", "channel", "none", bits)
     assert record.range_images == 20
     assert [check.name for check in record.checks] == list(names)
     for check in record.checks:
@@ -106,6 +108,7 @@ def test_int8_is_said_in_the_table_with_its_checks(
         (["--dtype", "fp16"], "--dtype 'fp16': expected one of fp32, bf16, int8"),
         (["--dtype", "int8", "--bf16"], "--bf16 and --dtype int8 exclude each other"),
         (["--dtype", "int8", "--granularity", "row"], "--granularity 'row'"),
+        (["--dtype", "int8", "--weight-bits", "6"], "int8 weight bits 6: expected 7 or 8"),
     ],
 )
 def test_number_types_that_cannot_be(run: Path, tmp_path: Path, call: Call, words, message) -> None:

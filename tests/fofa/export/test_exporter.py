@@ -90,6 +90,7 @@ def test_smaller_types_come_with_their_accuracy(request_, shapes, dtype) -> None
         Int8Scheme(),
         Int8Scheme(ranges="percentile", percentile=99, weights="tensor"),
         Int8Scheme(float_parts=("first", "last", "squeeze")),
+        Int8Scheme(weight_bits=7),
     ],
 )
 def test_an_int8_file_is_as_its_scheme_says_and_says_so(request_, scheme) -> None:
@@ -101,6 +102,8 @@ def test_an_int8_file_is_as_its_scheme_says_and_says_so(request_, scheme) -> Non
     assert floats == ({"0.conv.weight", *inner} if scheme.float_parts else set())
     scales = next(w for w in model.graph.initializer if w.name == "1.project.weight.scale")
     assert (list(scales.dims) == []) == (scheme.weights == "tensor")
+    values = onnx.numpy_helper.to_array(kinds["1.project.weight"])
+    assert np.abs(values).max() == 2 ** (scheme.weight_bits - 1) - 1
     props = {p.key: p.value for p in model.metadata_props}
     assert props["quantisation"] == f"{scheme.text}; ranges of 40 training images"
 
