@@ -37,6 +37,7 @@ def test_each_way_is_optimal_by_the_tables_of_its_type() -> None:
     assert all("@24" in one.architecture for one in found[2::4])
 
 
+@pytest.mark.slow
 def test_files_are_exported_and_timed(make_run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(number_types, "SHARES", (0.5,))
     monkeypatch.setattr(number_types, "RUNS", 3)

@@ -60,6 +60,8 @@ PATHS = (
 )
 VALUES = {"number": NUMBERS, "text": (*TEXTS, *NUMBERS), "path": (*PATHS, "--help", "-1")}
 FEW = 1
+LONG = ("fofa-profile", "fofa-train")
+"""Half a minute each even with few values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,9 @@ def test_the_lines_work(name: str, lines: dict[str, Line], programs: Any, tmp_pa
         pytest.param(None, id="all", marks=(pytest.mark.slow, pytest.mark.timeout(3600))),
     ],
 )
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in COMMANDS]
+)
 def test_hostile_values_are_taken_or_refused_in_one_line(
     name: str, count: int | None, lines: dict[str, Line], programs: Any, tmp_path: Path
 ) -> None:
