@@ -57,6 +57,7 @@ def test_predicted_and_measured_side_by_side(row, run, lut) -> None:
     assert verdict.holds == (verdict.measured_ms <= 2.0)
 
 
+@pytest.mark.slow
 def test_a_winner_of_int8_is_built_and_timed_in_int8(
     run, make_lut, make_accuracy, tmp_path, monkeypatch
 ) -> None:

@@ -61,6 +61,7 @@ def test_it_keeps_to_the_protocol(environment):
     assert done.stdout.strip() == "True", done.stderr
 
 
+@pytest.mark.slow
 def test_it_measures_a_table(environment, tmp_path):
     out = tmp_path / "table.json"
     done = fofa_profile(

@@ -68,6 +68,7 @@ def whole_files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_a_training_stopped_by_a_full_disk_goes_on_when_there_is_room(
     programs: Any, tiny_training: Sequence[object], tiny_run: Path, disk: Disk, tmp_path: Path
 ) -> None:

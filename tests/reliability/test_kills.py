@@ -161,6 +161,7 @@ def profile_options(out: Path, steady: Sequence[object]) -> list[object]:
     return ["fofa-profile", *steady, "--out", out]
 
 
+@pytest.mark.slow  # tests/profilers/commands/test_profile.py kills one
 @pytest.mark.parametrize("kills", KILLS)
 def test_a_killed_measurement_ends_with_the_table_of_an_unbroken_one(
     kills: int, programs: Any, steady: Sequence[object], tmp_path: Path, dice: random.Random

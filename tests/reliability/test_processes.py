@@ -179,6 +179,7 @@ def test_an_evaluation_that_is_restarted_completes_its_table(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
 
 
+@pytest.mark.slow
 def test_two_evaluations_of_one_table_are_kept_apart(
     programs: Any, tiny_run: Path, tmp_path: Path
 ) -> None:
@@ -228,6 +229,7 @@ def test_two_profilers_at_once_notice_each_other(
     assert any("another profiler" in reason for reason in stability.reasons)
 
 
+@pytest.mark.slow
 def test_two_profilers_of_one_table_are_kept_apart(
     programs: Any, steady: Sequence[object], tmp_path: Path
 ) -> None:

@@ -37,6 +37,7 @@ def test_the_multiply_adds_saved_are_those_of_the_space() -> None:
     assert macs_ratio(work) == pytest.approx(3.37, abs=0.005)
 
 
+@pytest.mark.slow
 def test_the_command_prints_ratios() -> None:
     small = ["--resolution", "32", "--width-mult", "0.25", "--rounds", "1", "--every", "60"]
     done = subprocess.run(

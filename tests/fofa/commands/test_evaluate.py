@@ -117,6 +117,7 @@ def test_number_types_that_cannot_be(run: Path, tmp_path: Path, call: Call, word
     assert message in err
 
 
+@pytest.mark.slow
 def test_two_processes_measure_the_same(run: Path, tmp_path: Path, call: Call) -> None:
     one, two = tmp_path / "one.json", tmp_path / "two.json"
     arguments = ("--architectures", "22222@24", "22224@24", *FEW)

@@ -18,6 +18,7 @@ from fofa.train.setup import Setup
 from fofa.train.step import backward_shared
 
 
+@pytest.mark.slow
 def test_gradients_and_statistics_are_those_of_plain_blocks() -> None:
     """With autograd traced by torch, but without its code generator, which takes minutes."""
     torch.manual_seed(0)

@@ -130,6 +130,7 @@ def test_a_run_costs_its_budget_whatever_the_machine_does(
     assert record.training.core_hours == pytest.approx(clock.now / 3600)
 
 
+@pytest.mark.slow
 def test_at_a_pace_every_machine_takes_the_steps_of_that_one(
     trained: Callable[[Clock], None], tmp_path: Path
 ) -> None:
@@ -161,7 +162,7 @@ def test_a_table_that_does_not_say_its_cost_has_no_pace() -> None:
             table_of(**{"core_hours": 1.0, "train_images": 10} | missing).pace  # noqa: B018
 
 
-@pytest.mark.parametrize("killed", [(20,), (60, 61, 150)])
+@pytest.mark.parametrize("killed", [(20,), pytest.param((60, 61, 150), marks=pytest.mark.slow)])
 def test_a_killed_run_ends_like_one_that_was_never_killed(
     trained: Callable[[Clock], None], tmp_path: Path, killed: tuple[int, ...]
 ) -> None:

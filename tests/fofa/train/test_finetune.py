@@ -86,6 +86,7 @@ def test_only_the_chosen_network_learns_and_it_is_exported(
         request("44444@24")
 
 
+@pytest.mark.slow
 def test_a_stopped_fine_tuning_ends_like_an_unbroken_one(
     go: Go, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,7 +90,7 @@ def test_every_preset_names_a_recipe_that_there_is(preset: Preset) -> None:
     assert preset.recipe in RECIPES
 
 
-@pytest.mark.parametrize("recipe", ["fofa-n4", "compofa"])
+@pytest.mark.parametrize("recipe", [pytest.param("fofa-n4", marks=pytest.mark.slow), "compofa"])
 def test_one_subnet_at_a_time_trains_alike(start: Start, tmp_path: Path, recipe: str) -> None:
     start(recipe=recipe, out=tmp_path / "shared", epoch_scale=0.0005)
     start(recipe=recipe, out=tmp_path / "single", epoch_scale=0.0005, one_at_a_time=True)

@@ -111,6 +111,7 @@ def test_other_settings_in_the_same_folder_are_named(
     assert "recipe is fofa-n3 there and fofa-n4 here; seed is 0 there and 7 here" in result.stderr
 
 
+@pytest.mark.slow  # a signal: test_stopping.py; going on: tests/reliability/test_kills.py
 def test_a_terminated_run_saves_and_goes_on(command: Command, run: Runner, tmp_path: Path) -> None:
     folder, unbroken = tmp_path / "run", tmp_path / "unbroken"
     arguments = command(folder, "fofa-n3", checkpoint_steps=1000)
@@ -127,6 +128,7 @@ def test_a_terminated_run_saves_and_goes_on(command: Command, run: Runner, tmp_p
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
+@pytest.mark.slow  # tests/reliability/test_processes.py has two
 def test_a_second_trainer_in_the_same_folder_is_refused(
     command: Command, run: Runner, tmp_path: Path
 ) -> None:

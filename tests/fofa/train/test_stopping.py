@@ -62,7 +62,9 @@ def wait_for_first_save(folder: Path, process: subprocess.Popen[bytes], log: Pat
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+@pytest.mark.parametrize(
+    "name", ["SIGTERM", *(pytest.param(n, marks=pytest.mark.slow) for n in ("SIGINT", "SIGHUP"))]
+)
 def test_a_signal_to_the_group_saves_and_ends_with_130(
     command: Command, pictures: Path, tmp_path: Path, name: str
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_signal_to_the_group_saves_and_ends_with_130(
     assert state.state.step == Run.open(folder).record.step
 
 
+@pytest.mark.slow
 def test_under_torchrun_a_signal_to_one_process_stops_all_at_one_step(
     command: Command, tmp_path: Path
 ) -> None:

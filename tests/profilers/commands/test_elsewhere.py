@@ -89,6 +89,7 @@ def test_a_machine_over_ssh_gets_a_table_tested_by_a_second_session(
     assert compared["differences"] == []
 
 
+@pytest.mark.slow
 def test_int8_goes_in_a_bundle_and_over_a_link_and_its_tables_are_of_int8(tmp_path, python):
     imported, linked = tmp_path / "imported.json", tmp_path / "linked.json"
     samples = bring_back(tmp_path, python, "--dtype", "int8")
