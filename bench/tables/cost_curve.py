@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,15 +54,13 @@ class Curve:
     sources: tuple[AccuracySource, ...]
 
     def of_seed(self, seed: int) -> list[Spending]:
-        """The curve of one seed alone."""
-        found = [point.seeds[seed] for point in self.points if seed in point.seeds]
-        return sorted(found, key=lambda spent: spent.hours)
+        """The curve of one of `seeds` alone."""
+        return sorted((point.seeds[seed] for point in self.points), key=lambda spent: spent.hours)
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds that have a curve: two points or more."""
-        counted = Counter(seed for point in self.points for seed in point.seeds)
-        return sorted(seed for seed, number in counted.items() if number > 1)
+        """Those of every point: a curve with a gap would bend where the others do not."""
+        return sorted(set.intersection(*(set(point.seeds) for point in self.points)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +183,8 @@ def ratio_table(name: str, title: str, results: SettingResults, curves: Curves) 
             "How many times as much the recipe of the column costs as that of the row, at the "
             "highest mean top-1 that both reach (in small print).",
             "In brackets: the least and the greatest ratio of a seed of the one to a seed of the "
-            "other. Read off between trainings, linearly in the logarithm of the cost, and never "
-            "beyond them.",
+            "other, of seeds that were trained for every cost. Read off between trainings, "
+            "linearly in the logarithm of the cost, and never beyond them.",
             subnets_sentence(results),
             captions.accuracy_sentence(results.setting, results.sources),
             *curves.left_out,

@@ -91,6 +91,35 @@ def test_ratios_with_the_range_over_seeds(trained_within: Callable[..., Accuracy
     assert cells["ofa", "Naive sampling"].note == "no accuracy in common"
 
 
+def test_a_seed_that_misses_a_budget_has_no_say_in_the_range(
+    trained_within: Callable[..., AccuracyTable],
+) -> None:
+    """Seeds 0 and 1 lie on one curve each, but of seed 2 the middle, where it bends, is missing."""
+
+    def made(recipe: str, factor: float) -> list[AccuracyTable]:
+        bonuses = {0.1: -15.0, 0.2: 0.0, 0.4: 2.0}
+        return [
+            trained_within(
+                recipe, factor * hours, seed=seed, resolutions=(56,), bonus=bonus - 20 + 0.1 * seed
+            )
+            for hours, bonus in bonuses.items()
+            for seed in range(3)
+            if (seed, hours) != (2, 0.2)
+        ]
+
+    results = results_of(*made("ofa", 4), *made("fofa-n3", 1))
+    curves = cost_curves(results)
+    assert curves is not None
+    assert [curve.seeds for curve in curves.curves] == [[0, 1], [0, 1]]
+    table = ratio_table("cost-ratios", "Ratios", results, curves)
+    assert table is not None
+    (cell,) = (row.cells[0] for row in table.rows if row.recipe == "fofa-n3")
+    assert cell.low is not None
+    assert cell.high is not None
+    assert 3.7 < cell.low <= cell.high < 4.3
+    assert cell.seeds == 2
+
+
 def test_costs_of_another_unit_and_of_nobody_are_left_out_and_named(
     trained_within: Callable[..., AccuracyTable],
 ) -> None:
