@@ -90,6 +90,7 @@ def test_many_kills_change_nothing(
     kill_often(command, run, tmp_path, recipe, kills=22 if recipe == "compofa" else 8, seed=1)
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_so(command: Command, run: Runner, tmp_path: Path) -> None:
     arguments = command(tmp_path / "run", "fofa-n3", epoch_scale=0.002)
     assert run(arguments).returncode == 0

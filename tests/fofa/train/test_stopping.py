@@ -114,6 +114,7 @@ def test_under_torchrun_a_signal_to_one_process_stops_all_at_one_step(
     assert Run.open(folder).record.status == "running"
 
 
+@pytest.mark.slow
 def test_an_out_that_differs_between_processes_is_refused(command: Command, tmp_path: Path) -> None:
     wrapper = tmp_path / "each.py"
     wrapper.write_text(

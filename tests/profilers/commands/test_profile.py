@@ -76,6 +76,7 @@ def test_a_table_is_measured_written_and_summed_up(measured):
         assert "warning: epyc7763 expects an AMD EPYC 7763 CPU" in " ".join(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_one_session_alone_says_nothing_of_others(tmp_path):
     out = tmp_path / "t.json"
     measure(out, "--device", "cpu", *ALONE)
@@ -102,6 +103,7 @@ def test_require_match_stops_before_anything_is_written(tmp_path, measured):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_strict_is_1_exactly_where_the_table_says_unstable(tmp_path):
     out = tmp_path / "t.json"
     done = measure(out, "--device", "cpu", "--strict", "--json", *ALONE, code=None)
@@ -110,6 +112,7 @@ def test_strict_is_1_exactly_where_the_table_says_unstable(tmp_path):
     assert json.loads(done.stdout)["stability"] == stability.model_dump()
 
 
+@pytest.mark.slow
 def test_the_energy_of_networks_is_measured_where_the_hardware_counts_it(tmp_path, monkeypatch):
     """This process's own work stands for a counter, and short windows for long ones."""
     watts, out = 30.0, tmp_path / "t.json"

@@ -46,7 +46,7 @@ def test_it_passes_the_conformance_check(plugin, options, chosen):
     assert check_plugin(plugin, options(**chosen)).available
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+@pytest.mark.parametrize("dtype", ["fp32", pytest.param("int8", marks=pytest.mark.slow)])
 def test_over_ssh_too(sshd, options, monkeypatch, dtype):
     monkeypatch.setenv("PATH", f"{sshd.programs}:{os.environ['PATH']}")
     check_plugin(RemotePlugin(parse_address(sshd.address)), options(dtype=dtype))

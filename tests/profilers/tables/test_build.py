@@ -150,7 +150,7 @@ class InterruptAfter(Progress):
             raise InterruptError
 
 
-@pytest.mark.parametrize("steps", [0, 1, 100, 400])
+@pytest.mark.parametrize("steps", [0, 1, pytest.param(100, marks=pytest.mark.slow), 400])
 def test_an_interrupted_run_resumes_to_the_same_result(tmp_path, steps):
     identity = {"device": "simulated"}
     whole, none_resumed = run_resumably(tmp_path / "whole.partial", identity)
