@@ -24,7 +24,8 @@ from fofa.runtime.int8 import GATE, LEVELS, ActivationRange, Int8Scheme
 from fofa.runtime.int8_weights import quantise_weight
 from fofa.space import BlockSpec
 from fofa.space.family import Activation
-from fofa.supernet.elastic import Weights, global_mean, pointwise
+from fofa.supernet.elastic import Weights, global_mean
+from fofa.supernet.pointwise import pointwise
 
 Layer = tuple[Tensor, Tensor | None]
 """Weight, and bias if there is one."""
