@@ -180,14 +180,7 @@ def apart_sentences(sources: Sequence[AccuracySource]) -> list[str]:
     """How the best of a column is told from the others; nothing where there are no others."""
     if len({source.table.recipe for source in sources}) < 2:
         return []
-    kept = {source.outcomes.images if source.outcomes else None for source in sources}
     counts = Counter((source.table.recipe, source.budget) for source in sources)
-    images = (
-        "the test images, drawn again for both at once"
-        if len(kept) == 1 and None not in kept
-        else "the test images: their binomial errors, added as if each had images of its own (an "
-        "upper bound)"
-    )
     seeds = (
         "the seeds: their spread in all recipes of the column, by Student's t"
         if max(counts.values()) > 1
@@ -196,5 +189,22 @@ def apart_sentences(sources: Sequence[AccuracySource]) -> list[str]:
     return [
         f"Bold: above every other of its column. {ALIKE}: cannot be told from the best of its "
         "column, as the 95% interval of the difference holds 0.",
-        f"Intervals are of {images}; and of {seeds}.",
+        f"Intervals are of {_images_of_intervals(sources)}; and of {seeds}.",
     ]
+
+
+def _images_of_intervals(sources: Sequence[AccuracySource]) -> str:
+    """How the test images enter the intervals: recipe by recipe what `Score.of` has to go by."""
+    drawn = "the test images, drawn again for both at once"
+    binomial = "their binomial errors, added as if each had images of its own (an upper bound)"
+    kept = {source.outcomes.images for source in sources if source.outcomes}
+    known = {(s.table.recipe, s.budget) for s in sources if s.outcomes}
+    if len(kept) != 1:
+        return f"the test images: {binomial}"
+    if any((source.table.recipe, source.budget) not in known for source in sources):
+        return f"{drawn} where outcomes were kept, else {binomial}"
+    return (
+        drawn
+        if all(s.outcomes for s in sources)
+        else f"{drawn}, by the seeds whose outcomes were kept"
+    )

@@ -1,11 +1,12 @@
 """Which numbers of a column can be told apart: differences with 95% intervals.
 
 Two things make a top-1 uncertain. *Images*: the test set is a sample. Recipes are tested on the
-same images, so where the outcome of each image is kept, images are drawn again (bootstrap) for both
-at once; where it is not, the binomial errors of both are added as if the images were different
-ones, which is an upper bound. *Seeds*: the same recipe trained again gives another supernet. Two or
-three seeds are too few to be drawn again, their spread would come out too small; instead, their
-variance is pooled over the recipes of the column and enters by Student's t.
+same images, so where the outcome of each image is kept, of one seed or more of both, images are
+drawn again (bootstrap) for both at once; where it is not, the binomial errors of both are added as
+if the images were different ones, which is an upper bound. *Seeds*: the same recipe trained again
+gives another supernet. Two or three seeds are too few to be drawn again, their spread would come
+out too small; instead, their variance is pooled over the recipes of the column and enters by
+Student's t.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Score:
     Attributes:
         seeds: the value of each seed.
         test_images: how many images were tested.
-        right: [seeds, test_images] the same image by image, from 0 (wrong) to 1; None where
-            outcomes were not kept.
+        right: [kept, test_images] the same image by image, from 0 (wrong) to 1, of the seeds whose
+            outcomes were kept; None where there are none.
         images: tells which images these are, and in which order.
     """
 
@@ -65,13 +66,17 @@ class Score:
             top1: of each supernet, in percent.
             names: of each supernet, the architectures whose mean top-1 that is.
         """
-        number = sources[0].table.evaluation.test_images
-        kept = [source.outcomes for source in sources if source.outcomes is not None]
-        images = {outcomes.images for outcomes in kept}
-        if len(kept) < len(sources) or len(images) != 1:
-            return cls(tuple(top1), number)
-        rows = [outcomes.mean(each) for outcomes, each in zip(kept, names, strict=True)]
-        return cls(tuple(top1), number, np.array(rows), images.pop())
+        numbers = {source.table.evaluation.test_images for source in sources}
+        kept = [
+            (source.outcomes, each)
+            for source, each in zip(sources, names, strict=True)
+            if source.outcomes is not None
+        ]
+        images = {outcomes.images for outcomes, _ in kept}
+        if len(images) != 1 or len(numbers) != 1:
+            return cls(tuple(top1), sources[0].table.evaluation.test_images)
+        rows = [outcomes.mean(each) for outcomes, each in kept]
+        return cls(tuple(top1), numbers.pop(), np.array(rows), images.pop())
 
     def binomial_variance(self) -> float:
         """Of the mean, in points squared, for images that were drawn independently."""
@@ -81,11 +86,12 @@ class Score:
     def scatter(self) -> float:
         """The part of the variance over images, in points squared, that is another in every seed.
 
-        The spread over seeds has it already; 0 where one seed does not show it.
+        Of the mean of the seeds whose outcomes were kept. The spread over seeds has it already; 0
+        where one seed does not show it, which leaves the interval too wide.
         """
-        if self.right is None or len(self.seeds) < 2:
+        if self.right is None or len(self.right) < 2:
             return 0.0
-        own = self.right.var(axis=0, ddof=1).mean() / len(self.seeds)
+        own = self.right.var(axis=0, ddof=1).mean() / len(self.right)
         return 100**2 * float(own) / self.test_images
 
     def paired_with(self, other: Score) -> bool:
@@ -147,7 +153,9 @@ def difference(one: Score, other: Score, spread: Spread | None) -> Difference:
 def _same_outcomes(one: Score, other: Score) -> bool:
     if one.seeds != other.seeds or not one.paired_with(other):
         return False
-    return np.array_equal(one.right, other.right)  # type: ignore[arg-type]
+    assert one.right is not None
+    assert other.right is not None
+    return len(one.right) == len(one.seeds) and np.array_equal(one.right, other.right)
 
 
 def _image_noise(one: Score, other: Score, rng: np.random.Generator) -> np.ndarray:

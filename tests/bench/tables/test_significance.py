@@ -50,6 +50,26 @@ def test_intervals_cover_the_true_difference_about_as_often_as_they_say(
     assert 0.90 <= held / 200 <= 0.99
 
 
+@pytest.mark.parametrize("kept", [1, 2])
+def test_outcomes_of_some_seeds_are_enough_to_pair_images(kept: int) -> None:
+    """One leaves the interval too wide, two show what seeds have of their own."""
+    rng = np.random.default_rng(9)
+    held, shares = 0, []
+    for _ in range(100):
+        scores = made_up(rng, [60.4, 60.0], seeds=3, seed_points=0.5)
+        spread = Spread.pooled(scores)
+        some = [
+            Score(s.seeds, IMAGES, None if s.right is None else s.right[:kept], "images")
+            for s in scores
+        ]
+        none = [Score(s.seeds, IMAGES) for s in scores]
+        found, wide = difference(*some, spread), difference(*none, spread)
+        held += found.low <= 0.4 <= found.high
+        shares.append((found.high - found.low) / (wide.high - wide.low))
+    assert held >= 90
+    assert np.mean(shares) < 0.9
+
+
 def test_without_outcomes_the_interval_is_an_upper_bound() -> None:
     rng = np.random.default_rng(3)
     for _ in range(20):
