@@ -1,9 +1,10 @@
 """Pointwise convolution as a matrix product, by the faster library on a CPU.
 
-Torch multiplies float32 matrices with MKL, which makes no use of AVX-512 on AMD's processors, and is
-slow at tall, narrow matrices. oneDNN, which torch has for convolutions, multiplies them as well: 2.2
-times as fast on an AMD EPYC with AVX-512, a tenth faster when limited to AVX2, twice as fast at 24
-channels of a large map (docs/performance.md). It wants weights without gaps, and copies a first factor that has any.
+Torch multiplies float32 matrices with MKL, which makes no use of AVX-512 on AMD's processors and is
+slow at tall, narrow matrices. oneDNN, which torch has for convolutions, multiplies them as well:
+2.2 times as fast on an AMD EPYC with AVX-512, a tenth faster when limited to AVX2, twice as fast at
+24 channels of a large map (docs/performance.md). It wants weights without gaps, and copies a first
+factor that has any.
 """
 
 from __future__ import annotations
