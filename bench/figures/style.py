@@ -47,6 +47,9 @@ MAX_LABEL = 40
 
 MAX_LEGEND_COLUMNS = 4
 
+TAG = re.compile(r"<[^<>]+>")
+LONG_NUMBER = re.compile(r"\d+\.\d{3,}")
+
 SETTINGS: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "axes.facecolor": PAPER,
@@ -58,6 +61,7 @@ SETTINGS: dict[Any, Any] = {
     "axes.spines.right": False,
     "figure.facecolor": PAPER,
     "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
@@ -113,7 +117,12 @@ def finish(drawn: Canvas, name: str, title: str, caption: Sequence[str]) -> Figu
     drawn.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     drawn.savefig(png, format="png", dpi=160, metadata={"Software": None})
     text = "\n".join(line.rstrip() for line in svg.getvalue().splitlines()) + "\n"
-    return Figure(name, title, tuple(caption), text, png.getvalue())
+    return Figure(name, title, tuple(caption), TAG.sub(_in_hundredths, text), png.getvalue())
+
+
+def _in_hundredths(tag: re.Match[str]) -> str:
+    """A tag with its places to a hundredth of a point, not a millionth; text stays as it is."""
+    return LONG_NUMBER.sub(lambda number: f"{float(number[0]):.2f}", tag[0])
 
 
 def drawn_label(text: str) -> str:

@@ -54,12 +54,14 @@ TITLES = {
 class Section:
     """A table, or a figure without one, with the figures that belong to it.
 
-    `fronts` are figures of the table's devices once more, for a page that can answer.
+    `fronts` are figures of the table's devices once more, for a page that can answer. Figures are
+    `starred` if they show rivals, which fronts do not.
     """
 
     table: Table | None
     figures: tuple[Figure, ...] = ()
     fronts: tuple[InteractiveFront, ...] = ()
+    starred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +387,7 @@ def _add_table(
         interactive_front(f"front-{each}", results, device, architecture_text)
         for each, device in zip(names, devices, strict=True)
     ]
-    report.sections.append(Section(table, tuple(figures), tuple(fronts)))
+    report.sections.append(Section(table, tuple(figures), tuple(fronts), starred=any(rivals)))
     for each, device, own in zip(names, devices, rivals, strict=True):
         if own:
             against = f"Rivals on {device.title}{title_suffix}"

@@ -14,7 +14,15 @@ from bench.figures.charts import (
     schedules_figure,
     tradeoff_figure,
 )
-from bench.figures.style import INK, PAPER, Figure, canvas, legend_above, recipe_colour
+from bench.figures.style import (
+    INK,
+    PAPER,
+    Figure,
+    canvas,
+    finish,
+    legend_above,
+    recipe_colour,
+)
 from bench.tables import paper
 from bench.tables.collect import AccuracySource, Collection, SettingResults, collect
 from bench.tables.devices import WantedLimits, pair_device
@@ -98,6 +106,18 @@ def test_the_same_drawing_gives_the_same_bytes() -> None:
     first, second = schedules_figure("figure1"), schedules_figure("figure1")
     assert first == second
     assert first.png.startswith(b"\x89PNG")
+
+
+def test_a_drawing_has_places_to_a_hundredth_of_a_point_and_its_text_as_it_was() -> None:
+    with canvas() as (drawn, axes):
+        axes.plot([0.0001, 0.0002], [1 / 3, 2 / 3], label="0.12345 of <1.23456>")
+        legend_above(drawn, axes)
+        figure = finish(drawn, "f", "t", ())
+    assert {"0.12345 of <1.23456>", "0.00010"} <= texts(figure)
+    root = ElementTree.fromstring(figure.svg)
+    places = " ".join(element.get("d", "") for element in root.iter())
+    assert re.search(r"\d\.\d{2}\b", places)
+    assert not re.search(r"\d\.\d{3}", places)
 
 
 def test_inline_svg_takes_the_pages_colours_and_its_own_ids() -> None:

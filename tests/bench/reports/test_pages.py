@@ -105,6 +105,11 @@ def test_every_number_is_one_click_from_its_sources(report: Path) -> None:
         assert f'<article id="{anchor}">' in text
 
 
+def test_every_front_is_drawn_once(report: Path) -> None:
+    drawn = re.findall(r'aria-label="(Pareto fronts on [^"]+)"', report.read_text())
+    assert len(drawn) == len(set(drawn)) == 4
+
+
 def test_nothing_is_loaded_from_elsewhere(page: Page, report: Path) -> None:
     assert page.loaded == ["data:,"]
     assert "@import" not in report.read_text()

@@ -60,7 +60,9 @@ def test_rivals_stand_beside_the_front_and_win_where_they_do(project: Path) -> N
     assert ours[4].value is not None
     assert ours[4].value <= STRONG["latency_ms"]
     assert any("made up for this test" in sentence for sentence in table.caption)
-    assert "Strong [net]" in (project / "out" / "report.html").read_text()
+    page = (project / "out" / "report.html").read_text()
+    assert "Strong [net]" in page
+    assert 'role="img" aria-label="Pareto fronts on' in page[page.index("The fronts as figures") :]
 
 
 @pytest.mark.parametrize(
