@@ -103,6 +103,26 @@ def smallest_for_longer() -> Recipe:
     )
 
 
+def smallest_for_a_quarter() -> Recipe:
+    return labels_first(
+        "smallest-for-a-quarter",
+        "the smallest subnet alone for a quarter of the steps, then one random subnet a step (10% "
+        "the largest), labels",
+        distilled=0.0,
+        smallest_first=0.25,
+    )
+
+
+def smallest_for_an_eighth() -> Recipe:
+    return labels_first(
+        "smallest-for-an-eighth",
+        "the smallest subnet alone for an eighth of the steps, then one random subnet a step (10% "
+        "the largest), labels",
+        distilled=0.0,
+        smallest_first=0.125,
+    )
+
+
 def growing() -> Recipe:
     """The smallest subnet, then the largest, which begins with what it learned and then teaches.
 
@@ -192,6 +212,8 @@ SCHEDULES: dict[str, Callable[[], Recipe]] = {
     "late-distillation": late_distillation,
     "smallest-first-then-distillation": smallest_first_then_distillation,
     "smallest-for-longer": smallest_for_longer,
+    "smallest-for-a-quarter": smallest_for_a_quarter,
+    "smallest-for-an-eighth": smallest_for_an_eighth,
     "growing": growing,
     "fofa-n3-dropout-first": dropout_on_the_largest,
     "fofa-n3-coupled": coupled_draws,
