@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from fofa.recipes import COMPOUND, RECIPES, Phase, Recipe, fofa_n3, naive
 
@@ -14,6 +15,7 @@ TOTAL_EPOCHS = 185.0
 """Of every schedule here, as of fofa-n3's; the budget scales them."""
 WARMUP_EPOCHS = 1.0
 ANNEALED_WEIGHTS = (0.9, 0.6, 0.3, 0.0)
+SMALLEST_SHARES = {"half": 0.5, "a-quarter": 0.25, "an-eighth": 0.125}
 HIGHER_RATE = 3.84
 """Per 2048 images, so 0.06 for a batch of 32."""
 
@@ -85,7 +87,7 @@ def late_distillation() -> Recipe:
 def smallest_first_then_distillation() -> Recipe:
     return labels_first(
         "smallest-first-then-distillation",
-        "as smallest-first; the last 15% of the steps the largest and one random subnet, half "
+        "as smallest-for-half; the last 15% of the steps the largest and one random subnet, half "
         "labels",
         distilled=0.15,
         smallest_first=0.5,
@@ -103,23 +105,14 @@ def smallest_for_longer() -> Recipe:
     )
 
 
-def smallest_for_a_quarter() -> Recipe:
+def smallest_for(share: str) -> Recipe:
+    """`smallest-first` with a share of the steps, however many these are."""
     return labels_first(
-        "smallest-for-a-quarter",
-        "the smallest subnet alone for a quarter of the steps, then one random subnet a step (10% "
-        "the largest), labels",
+        f"smallest-for-{share}",
+        f"the smallest subnet alone for {share.replace('-', ' ')} of the steps, then one random "
+        "subnet a step (10% the largest), labels",
         distilled=0.0,
-        smallest_first=0.25,
-    )
-
-
-def smallest_for_an_eighth() -> Recipe:
-    return labels_first(
-        "smallest-for-an-eighth",
-        "the smallest subnet alone for an eighth of the steps, then one random subnet a step (10% "
-        "the largest), labels",
-        distilled=0.0,
-        smallest_first=0.125,
+        smallest_first=SMALLEST_SHARES[share],
     )
 
 
@@ -212,8 +205,7 @@ SCHEDULES: dict[str, Callable[[], Recipe]] = {
     "late-distillation": late_distillation,
     "smallest-first-then-distillation": smallest_first_then_distillation,
     "smallest-for-longer": smallest_for_longer,
-    "smallest-for-a-quarter": smallest_for_a_quarter,
-    "smallest-for-an-eighth": smallest_for_an_eighth,
+    **{f"smallest-for-{share}": partial(smallest_for, share) for share in SMALLEST_SHARES},
     "growing": growing,
     "fofa-n3-dropout-first": dropout_on_the_largest,
     "fofa-n3-coupled": coupled_draws,

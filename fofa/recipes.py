@@ -33,6 +33,8 @@ Anchor = Literal["largest", "smallest"] | Subnet
 WARMUP_STEPS = 30
 """What the full-sized network learns alone, at least, before it teaches: after a few steps it is
 near chance, while the paper's, after five epochs, is right about nearly half of ImageNet."""
+SMALLEST_STEPS = 2500
+"""What the smallest subnet learns alone, at most, before random ones do (docs/experiments.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,8 @@ class Phase:
         continues_rate: the learning rate goes on along the cosine of the phase before, as if both
             were one phase, instead of starting anew.
         min_steps: at least so many steps, however short the schedule is made.
+        max_steps: at most so many, however long it is made; the next phase gets the others. None
+            for no limit.
     """
 
     name: str
@@ -105,6 +109,7 @@ class Phase:
     fresh_optimizer: bool = True
     continues_rate: bool = False
     min_steps: int = 1
+    max_steps: int | None = None
 
     def __post_init__(self) -> None:
         if self.num_subnets < 1 or bool(self.num_random) != (self.choices is not None):
@@ -115,6 +120,8 @@ class Phase:
             raise ValueError(f"phase {self.name}: epochs must be above 0")
         if self.min_steps < 1:
             raise ValueError(f"phase {self.name}: expected at least one step")
+        if self.max_steps is not None and self.max_steps < self.min_steps:
+            raise ValueError(f"phase {self.name}: fewer steps at most than at least")
         if not 0 <= self.largest_share <= 1 or not 0 <= self.label_weight <= 1:
             raise ValueError(f"phase {self.name}: shares and weights are between 0 and 1")
         if (self.largest_share and not self.num_random) or (
@@ -165,6 +172,8 @@ class Recipe:
             if phase.loss == "teacher" and not has_teacher:
                 raise ValueError(f"recipe {self.name}: phase {phase.name} has no teacher before it")
             has_teacher = has_teacher or phase.becomes_teacher
+        if self.phases[-1].max_steps is not None:
+            raise ValueError(f"recipe {self.name}: no phase after the last to get its steps")
         if self.phases[0].continues_rate:
             raise ValueError(f"recipe {self.name}: no phase before the first to continue")
         for before, phase in itertools.pairwise(self.phases):
@@ -184,6 +193,11 @@ class Recipe:
     def epochs(self) -> float:
         """Epochs of all phases, before any scaling."""
         return sum(phase.total_epochs for phase in self.phases)
+
+    @property
+    def is_proportional(self) -> bool:
+        """Whether each phase keeps its share of the steps when the schedule is made longer."""
+        return all(phase.max_steps is None for phase in self.phases)
 
     def supernet_config(
         self, *, width_mult: float, num_classes: int, family: Family = MOBILENETV3
@@ -381,18 +395,25 @@ def smallest_first() -> Recipe:
     """This project's own, for short budgets: the smallest subnet alone, then random ones; 185.
 
     A step of the smallest subnet costs a third of one of the full-sized network, and what it learns
-    the others begin with, because its weights are part of theirs. Then random subnets learn from
-    the labels, and in every tenth step the largest, on the same cosine. Found by
-    `benchmarks.ablations` (docs/experiments.md).
+    the others begin with, because its weights are part of theirs. After `SMALLEST_STEPS` that gain
+    is used up. Then random subnets learn from the labels, and in every tenth step the largest, on
+    the same cosine. Found by `benchmarks.ablations` (docs/experiments.md).
     """
     warmup, sampling = naive().phases
-    smallest = replace(warmup, name="smallest", epochs=92, warmup_epochs=1, anchors=("smallest",))
+    smallest = replace(
+        warmup,
+        name="smallest",
+        epochs=92,
+        warmup_epochs=1,
+        anchors=("smallest",),
+        max_steps=SMALLEST_STEPS,
+    )
     sampling = replace(sampling, epochs=92, largest_share=0.1, continues_rate=True)
     return replace(
         naive(),
         name="smallest-first",
-        summary="the smallest subnet alone for half of the steps, then one random subnet a step, "
-        "from the labels alone",
+        summary="the smallest subnet alone for half of the steps, for a limited time, then one "
+        "random subnet a step, from the labels alone",
         phases=(smallest, sampling),
     )
 

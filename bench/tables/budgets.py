@@ -47,7 +47,11 @@ def trained_share(table: AccuracyTable) -> float | None:
 def whole_schedule_cost(table: AccuracyTable) -> tuple[float, CostUnit] | None:
     """What all epochs of the recipe would cost, by what the trained share of them did.
 
-    None where cost or share is not known.
+    None where cost or share is not known, and where a phase of the recipe does not grow with the
+    others: longer schedules have dearer steps then.
     """
+    recipe = RECIPES.get(table.recipe)
+    if recipe and not recipe().is_proportional:
+        return None
     cost, share = training_cost(table.training), trained_share(table)
     return (cost[0] / share, cost[1]) if cost and share else None

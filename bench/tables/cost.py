@@ -179,10 +179,11 @@ def _cost_cells(
     ratio = baseline / hours if baseline is not None and hours else None
     training = sources[0].table.training
     share = 1.0 if cost is _cost_of else trained_share(sources[0].table)
+    without_cost = _without_cost(sources, cost)
     numbers = (
         (round(training.epochs / share, 6) if share else None, "epochs not recorded"),
-        (hours, _without_cost(sources, cost)),
-        (ratio, "no cost of OFA to compare with"),
+        (hours, without_cost),
+        (ratio, "no cost of OFA to compare with" if baseline is None else without_cost),
     )
     return [
         Cell(
@@ -198,8 +199,10 @@ def _cost_cells(
 
 def _without_cost(sources: Sequence[AccuracySource], cost: Cost) -> str:
     """Why a recipe has no cost in the table's unit."""
-    recorded = any(cost(source.table) for source in sources)
-    return "in another unit than others" if recorded else "cost not recorded"
+    if any(cost(source.table) for source in sources):
+        return "in another unit than others"
+    recorded = any(training_cost(source.table.training) for source in sources)
+    return "phases not in proportion" if recorded else "cost not recorded"
 
 
 def _caption(

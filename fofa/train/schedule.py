@@ -85,6 +85,8 @@ class PhasePlan:
     def rescaled(self, first_step: int, done: int, factor: float) -> PhasePlan:
         """With `factor` times the steps after the first `done`; what was done stays as it was."""
         left = max(1, self.phase.min_steps - done, round((self.num_steps - done) * factor))
+        if self.phase.max_steps is not None:
+            left = min(left, self.phase.max_steps - done)
         bends = (*self.bends, (done, self._place(done))) if done else self.bends
         return replace(self, first_step=first_step, num_steps=done + left, bends=bends)
 
@@ -103,7 +105,8 @@ class TrainPlan:
 
     Epochs are scaled and turned into steps by rounding the *cumulative* count, so that phases keep
     their proportions and the total is right to one step. A phase keeps at least one; what it is
-    lengthened by because it needs more (`Phase.min_steps`) comes on top.
+    lengthened by because it needs more (`Phase.min_steps`) comes on top, and what it may not have
+    (`Phase.max_steps`) goes to the next.
     """
 
     recipe: Recipe
@@ -133,6 +136,8 @@ class TrainPlan:
             if end - first < phase.min_steps:
                 added += first + phase.min_steps - end
                 end = first + phase.min_steps
+            if phase.max_steps is not None:
+                end = min(end, first + phase.max_steps)
             warmup = round((end - first) * phase.warmup_epochs / phase.total_epochs)
             phases.append(
                 PhasePlan(

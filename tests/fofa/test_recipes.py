@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fofa.errors import UserError
-from fofa.recipes import COMPOUND, RECIPES, Phase, Recipe, get_recipe, naive
+from fofa.recipes import COMPOUND, RECIPES, SMALLEST_STEPS, Phase, Recipe, get_recipe, naive
 from fofa.space import MOBILENETV3, Subnet
 from fofa.train.schedule import PhasePlan, TrainPlan
 
@@ -116,6 +116,29 @@ def test_the_full_sized_network_has_learnt_something_before_it_teaches() -> None
         assert distillation.num_steps == pytest.approx((EPOCHS[name] - 5) * 0.2, abs=1)
         assert warmup.learning_rate(29) == warmup.peak_rate
         assert [p.num_steps for p in plan(name).phases] == [50, EPOCHS[name] * 10 - 50]
+
+
+def test_the_smallest_subnet_is_alone_for_so_many_steps_at_most() -> None:
+    """The others get what it may not have, and the learning rate falls over both as before."""
+    short, long = plan("smallest-first", 1.0), plan("smallest-first", 10.0)
+    assert [p.num_steps for p in short.phases] == [930, 920]
+    assert [p.num_steps for p in long.phases] == [SMALLEST_STEPS, 18500 - SMALLEST_STEPS]
+    smallest, sampling = long.phases
+    assert smallest.learning_rate(smallest.steps[-1]) > 0.9 * smallest.peak_rate
+    assert sampling.learning_rate(sampling.first_step) == pytest.approx(
+        smallest.learning_rate(smallest.steps[-1]), rel=0.01
+    )
+    assert sampling.learning_rate(sampling.steps[-1]) < 0.01 * sampling.peak_rate
+    longer = long.rescaled(1000, 2.0)
+    assert [p.num_steps for p in longer.phases] == [SMALLEST_STEPS, 2 * (18500 - SMALLEST_STEPS)]
+
+
+def test_limits_on_steps_that_no_plan_can_keep_are_refused() -> None:
+    smallest = get_recipe("smallest-first").phases[0]
+    with pytest.raises(ValueError, match="smallest: fewer steps at most than at least"):
+        replace(smallest, max_steps=smallest.min_steps - 1)
+    with pytest.raises(ValueError, match="no phase after the last to get its steps"):
+        replace(get_recipe("smallest-first"), phases=(smallest,))
 
 
 @pytest.mark.parametrize("name", RECIPES)

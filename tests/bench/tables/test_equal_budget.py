@@ -151,14 +151,21 @@ def test_the_cost_of_whole_schedules_follows_from_trained_shares(source: MakeSou
         source("ofa", 0.4, epochs=0.02 * 605, epoch_scale=0.03),
         source("fofa-n3", 0.4, epochs=0.08 * 185, epoch_scale=0.07),
         source("fofa-n3", 0.2, epochs=0.04 * 185, epoch_scale=0.05),
+        source("smallest-first", 0.2, epochs=0.1 * 185, epoch_scale=0.1),
     )
     table = cost_table("table2", "Table 2", results)
-    ofa, fofa = (next(r for r in table.rows if r.recipe == name) for name in ("ofa", "fofa-n3"))
+    ofa, fofa, smallest = (
+        next(r for r in table.rows if r.recipe == name)
+        for name in ("ofa", "fofa-n3", "smallest-first")
+    )
     assert [ofa.cells[0].value, fofa.cells[0].value] == pytest.approx([605, 185])
     assert ofa.cells[1].value == pytest.approx(20, rel=0.05)
     assert fofa.cells[1].value == pytest.approx(5, rel=0.05)
     assert fofa.cells[2].value == pytest.approx(4, rel=0.1)
     assert fofa.cells[3].note == "see the table at equal budget"
+    # The smallest subnet's phase does not grow with the others, so its share says nothing.
+    assert [cell.note for cell in smallest.cells[1:3]] == ["phases not in proportion"] * 2
+    assert smallest.cells[0].value == pytest.approx(185)
     assert any("nothing was trained that long" in sentence for sentence in table.caption)
 
 
