@@ -395,9 +395,10 @@ def smallest_first() -> Recipe:
     """This project's own, for short budgets: the smallest subnet alone, then random ones; 185.
 
     A step of the smallest subnet costs a third of one of the full-sized network, and what it learns
-    the others begin with, because its weights are part of theirs. After `SMALLEST_STEPS` that gain
-    is used up. Then random subnets learn from the labels, and in every tenth step the largest, on
-    the same cosine. Found by `benchmarks.ablations` (docs/experiments.md).
+    the others begin with, because its weights are part of theirs. More steps than `SMALLEST_STEPS`
+    bring less than those of larger ones. Then random subnets learn from the labels, and in every
+    tenth step the largest, on the same cosine. Found by `benchmarks.ablations`
+    (docs/experiments.md).
     """
     warmup, sampling = naive().phases
     smallest = replace(
