@@ -17,7 +17,7 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -118,31 +118,34 @@ def some_subnets() -> tuple[Subnet, ...]:
     return (smallest, *random.Random(0).sample(others, NUM_SUBNETS - 2), largest)
 
 
-def step_kind(phase: Phase) -> str:
-    """What the cost of a phase's steps depends on, beside the image size.
+def step_kind(phase: Phase, recipe: Recipe) -> str:
+    """What the cost of the steps of a recipe's phase depends on, beside the image size.
 
     Not on `largest_share`: what it adds follows from a step of the largest alone (`step_seconds`).
     """
     fixed = " and ".join(map(str, phase.anchors)) or "none"
     coupled = ", coupled" if phase.coupled else ""
-    return f"{fixed} fixed, {phase.num_random} random, {phase.loss}{coupled}"
+    kernels = "" if recipe.kernel_mode == "fixed" else f", kernels {recipe.kernel_mode}"
+    return f"{fixed} fixed, {phase.num_random} random, {phase.loss}{coupled}{kernels}"
 
 
-def step_seconds(costs: Costs, phase: Phase, size: int) -> float:
-    """Core-seconds of a step of `phase` at an image size."""
-    drawn = costs[step_kind(phase)][str(size)]
-    largest = phase.num_random * costs[step_kind(LARGEST)][str(size)]
+def step_seconds(costs: Costs, phase: Phase, recipe: Recipe, size: int) -> float:
+    """Core-seconds of a step of a recipe's `phase` at an image size."""
+    drawn = costs[step_kind(phase, recipe)][str(size)]
+    if not phase.largest_share:
+        return drawn
+    largest = phase.num_random * costs[step_kind(LARGEST, recipe)][str(size)]
     return (1 - phase.largest_share) * drawn + phase.largest_share * largest
 
 
 def step_costs(
     file: Path,
-    phases: Sequence[Phase],
+    recipe: Recipe,
     prepare: Callable[[Recipe], Setup],
     random_step: float | None,
     should_stop: ShouldStop,
 ) -> Costs:
-    """What steps of these phases cost: from `file`, and timed where it has no answer.
+    """What the steps of a recipe cost: from `file`, and timed where it has no answer.
 
     Args:
         prepare: the setup of a recipe in the setting of the experiments.
@@ -154,15 +157,12 @@ def step_costs(
         UserError: if the file is damaged or cannot be written.
     """
     known: Costs = read_json(file) if file.is_file() else {}
-    missing = {
-        step_kind(phase): phase for phase in (LARGEST, *phases) if step_kind(phase) not in known
-    }
-    if not missing:
+    if all(step_kind(phase, recipe) in known for phase in (LARGEST, *recipe.phases)):
         return known
-    wanted = {step_kind(phase): phase for phase in (LARGEST, REFERENCE)} | missing
-    timed = _timed(wanted, prepare, should_stop)
-    found = statistics.mean(timed[step_kind(REFERENCE)].values())
-    before = known.get(step_kind(REFERENCE))
+    reference = step_kind(REFERENCE, naive())
+    timed = _timed(naive(), prepare, should_stop) | _timed(recipe, prepare, should_stop)
+    found = statistics.mean(timed[reference].values())
+    before = known.get(reference)
     due = statistics.mean(before.values()) if before else random_step or found
     for name, costs in timed.items():
         scaled = {size: due / found * seconds for size, seconds in costs.items()}
@@ -171,15 +171,14 @@ def step_costs(
     return known
 
 
-def _timed(
-    phases: dict[str, Phase], prepare: Callable[[Recipe], Setup], should_stop: ShouldStop
-) -> Costs:
-    """Seconds of a step of each phase, all of them timed in turn."""
+def _timed(recipe: Recipe, prepare: Callable[[Recipe], Setup], should_stop: ShouldStop) -> Costs:
+    """Seconds of a step of a recipe's phases and of `LARGEST`, all of them timed in turn."""
+    phases = {step_kind(phase, recipe): phase for phase in (LARGEST, *recipe.phases)}
     alone = tuple(
-        replace(phase, name=name, continues_rate=False, largest_share=0.0)
+        replace(phase, name=name, continues_rate=False, largest_share=0.0, max_steps=None)
         for name, phase in phases.items()
     )
-    setup, processes = prepare(replace(naive(), phases=alone)), find_place("cpu")
+    setup, processes = prepare(replace(recipe, phases=alone)), find_place("cpu")
     seconds = time_steps(
         setup.learner(processes, RunOptions()),
         setup.data,
@@ -235,7 +234,7 @@ def train(
         UserError: if the cost is too small, or the folder holds another run.
     """
     seconds = {
-        kind(phase, size): step_seconds(costs, phase.phase, size)
+        kind(phase, size): step_seconds(costs, phase.phase, setup.recipe, size)
         for phase in setup.plan.phases
         for size in setup.plan.resolutions
     }
@@ -360,7 +359,7 @@ def _carry_out(
     try:
         costs = step_costs(
             runs / "step-costs.json",
-            setup.recipe.phases,
+            setup.recipe,
             lambda recipe: setting.setup(recipe, 0),
             random_step,
             should_stop,

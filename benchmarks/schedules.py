@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from fofa.recipes import COMPOUND, RECIPES, Phase, Recipe, fofa_n3, naive
+from fofa.recipes import COMPOUND, RECIPES, Phase, Recipe, compofa, fofa_n3, naive
 
 TOTAL_EPOCHS = 185.0
 """Of every schedule here, as of fofa-n3's; the budget scales them."""
@@ -198,6 +198,34 @@ def naive_at_a_higher_rate() -> Recipe:
     return replace(parent, name="naive-higher-rate", summary=summary, phases=phases)
 
 
+def compofa_with_a_shorter_teacher() -> Recipe:
+    """A quarter of its epochs; the students have the rest."""
+    parent = compofa()
+    teacher, short, long = parent.phases
+    epochs = teacher.epochs / 4
+    phases = (
+        replace(teacher, epochs=epochs),
+        short,
+        replace(long, epochs=long.epochs + teacher.epochs - epochs),
+    )
+    summary = "compofa whose teacher has a quarter of its epochs, and its students the rest"
+    return replace(parent, name="compofa-short-teacher", summary=summary, phases=phases)
+
+
+def compofa_with_faster_students() -> Recipe:
+    """At fofa-n3's rate, clipped as there."""
+    parent, other = compofa(), fofa_n3()
+    teacher, *students = parent.phases
+    rate = other.phases[-1].learning_rate
+    return replace(
+        parent,
+        name="compofa-fast-students",
+        summary="compofa whose students learn at fofa-n3's rate, clipped as there",
+        phases=(teacher, *(replace(phase, learning_rate=rate) for phase in students)),
+        clip_norm=other.clip_norm,
+    )
+
+
 SCHEDULES: dict[str, Callable[[], Recipe]] = {
     "naive": RECIPES["naive"],
     "fofa-n3": RECIPES["fofa-n3"],
@@ -212,4 +240,7 @@ SCHEDULES: dict[str, Callable[[], Recipe]] = {
     "fofa-n3-half-labels": half_labels,
     "fofa-n3-annealed-labels": annealed_labels,
     "naive-higher-rate": naive_at_a_higher_rate,
+    "compofa": RECIPES["compofa"],
+    "compofa-short-teacher": compofa_with_a_shorter_teacher,
+    "compofa-fast-students": compofa_with_faster_students,
 }

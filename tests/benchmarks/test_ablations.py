@@ -9,7 +9,17 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import ablations
-from benchmarks.ablations import Experiment, app, read_rows, row_of, some_subnets
+from benchmarks.ablations import (
+    Experiment,
+    Setting,
+    app,
+    read_rows,
+    row_of,
+    some_subnets,
+    step_costs,
+    step_seconds,
+)
+from benchmarks.schedules import SCHEDULES
 from fofa.errors import UserError
 from fofa.space import Subnet
 
@@ -60,6 +70,24 @@ def test_a_cost_buys_steps_and_a_row_that_is_there_is_not_found_again(
     assert again.exit_code == first.exit_code == 0
     assert out.read_text() == written
     assert str(row) in again.output
+
+
+def test_steps_of_every_phase_are_timed_and_costs_that_are_known_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
+    monkeypatch.setattr(ablations, "TIMED_ROUNDS", 1)
+    file, recipe = tmp_path / "step-costs.json", SCHEDULES["compofa-fast-students"]()
+    file.write_text(json.dumps(STEP_COSTS))
+    setting = Setting(preset="shapes", data="shapes", train_fraction=0.05, width_mult=0.25)
+    costs = step_costs(file, recipe, lambda timed: setting.setup(timed, 0), None, lambda: False)
+    assert costs == json.loads(file.read_text())
+    assert set(costs) == {
+        *STEP_COSTS,
+        "largest fixed, 0 random, labels, kernels centre",
+        "none fixed, 4 random, teacher, kernels centre",
+    }
+    assert {name: costs[name] for name in STEP_COSTS} == STEP_COSTS
+    assert all(step_seconds(costs, phase, recipe, 24) > 0 for phase in recipe.phases)
 
 
 def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:
