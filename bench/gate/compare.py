@@ -8,7 +8,7 @@ larger error than the baseline's, is not compared: that is neither held nor regr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -128,8 +128,9 @@ def _compare_entry(
     except UserError as error:
         return [_not_compared(entry, record, str(error)) for record in entry.limits]
     allowance = latency_allowance(tolerance, entry.lut_error_percent, new_error)
+    names = [architecture.name for architecture in candidates.architectures]
     return [
-        _compare_limit(entry, record, candidates, tolerance.accuracy_points, allowance)
+        _compare_limit(entry, record, candidates, names, tolerance.accuracy_points, allowance)
         for record in entry.limits
     ]
 
@@ -204,10 +205,10 @@ def _compare_limit(
     entry: BaselineEntry,
     record: LimitRecord,
     candidates: Candidates,
+    names: Sequence[str],
     points: float,
     allowance: float,
 ) -> LimitComparison:
-    names = [architecture.name for architecture in candidates.architectures]
     if record.architecture not in names:
         reason = f"the accuracy table has no {record.architecture}, which the baseline chose"
         return _not_compared(entry, record, reason)

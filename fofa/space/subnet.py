@@ -105,11 +105,11 @@ class Subnet:
     @property
     def is_compound(self) -> bool:
         """Whether the subnet lies in the compound space."""
-        return all(
-            block.kernel == stage.kernel and block.expand == stage.expand_of(len(blocks))
-            for blocks, stage in zip(self.stages, self.family.stages, strict=True)
-            for block in blocks
-        )
+        for blocks, stage in zip(self.stages, self.family.stages, strict=True):
+            expand = stage.expand_of(len(blocks))
+            if any(block.kernel != stage.kernel or block.expand != expand for block in blocks):
+                return False
+        return True
 
     @property
     def name(self) -> str:

@@ -27,7 +27,7 @@ from fofa.runs import RECORD_NAME, WEIGHTS_NAME, RunRecord
 from fofa.train.checkpoint import CHECKPOINT_PATH
 from fofa.train.settings import SETTINGS_NAME
 
-FEW, MANY = 2, 40
+FEW, MANY = 1, 40
 TRIES = 5
 WRITTEN_ANEW = "record of a stopped run"
 """Going on, a run makes its record of its settings and checkpoint: what was there is replaced."""

@@ -12,14 +12,19 @@ ROOT = Path(__file__).parents[3]
 NAMED = re.findall(r"^[a-z-]+", (ROOT / ".ci/gate-requirements.txt").read_text(), re.MULTILINE)
 CODE = """
 import sys
-from importlib.metadata import distribution, packages_distributions
+from collections import defaultdict
+from importlib.metadata import distributions
 from bench.commands import fofa_bench
 try:
     fofa_bench()
 except SystemExit:
     pass
-of = packages_distributions()
-loaded = {name for module in sys.modules for name in of.get(module.partition(".")[0], [])}
+of = defaultdict(set)
+for one in distributions():
+    name, lines = one.name, (one.read_text("RECORD") or "").splitlines()
+    for top in {line.partition("/")[0].partition(".")[0] for line in lines}:
+        of[top].add(name)
+loaded = {name for module in sys.modules for name in of[module.partition(".")[0]]}
 print(*sorted(name.lower().replace("_", "-") for name in loaded))
 """
 OURS_OR_THEIRS = re.compile(

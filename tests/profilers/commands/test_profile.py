@@ -143,6 +143,7 @@ def test_where_nothing_counts_energy_a_table_with_it_is_refused(tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow  # tests/profilers/tables/test_build.py has a busy machine that is simulated
 def test_load_beside_it_makes_it_unstable(tmp_path):
     out = tmp_path / "t.json"
     burners = [

@@ -27,7 +27,10 @@ from profilers.remote.weightless import weightless
 from profilers.tables.measured import LutRequest
 
 
-@pytest.mark.parametrize("dtype", BUILT_TYPES)
+@pytest.mark.parametrize(
+    "dtype",
+    [BUILT_TYPES[0], *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in BUILT_TYPES[1:])],
+)
 def test_the_compound_space_at_four_resolutions_is_less_than_2_mb(dtype):
     request = LutRequest(
         device=find_device("pi4", plugins=["onnxruntime"], plugin="onnxruntime"),
