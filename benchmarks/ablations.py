@@ -17,7 +17,7 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -132,8 +132,6 @@ def step_kind(phase: Phase, recipe: Recipe) -> str:
 def step_seconds(costs: Costs, phase: Phase, recipe: Recipe, size: int) -> float:
     """Core-seconds of a step of a recipe's `phase` at an image size."""
     drawn = costs[step_kind(phase, recipe)][str(size)]
-    if not phase.largest_share:
-        return drawn
     largest = phase.num_random * costs[step_kind(LARGEST, recipe)][str(size)]
     return (1 - phase.largest_share) * drawn + phase.largest_share * largest
 
@@ -160,7 +158,12 @@ def step_costs(
     if all(step_kind(phase, recipe) in known for phase in (LARGEST, *recipe.phases)):
         return known
     reference = step_kind(REFERENCE, naive())
-    timed = _timed(naive(), prepare, should_stop) | _timed(recipe, prepare, should_stop)
+    timed: Costs = {}
+    if recipe.kernel_mode == naive().kernel_mode:
+        timed = _timed(recipe, (LARGEST, REFERENCE, *recipe.phases), prepare, should_stop)
+    else:
+        for each in (naive(), recipe):
+            timed |= _timed(each, (LARGEST, *each.phases), prepare, should_stop)
     found = statistics.mean(timed[reference].values())
     before = known.get(reference)
     due = statistics.mean(before.values()) if before else random_step or found
@@ -171,12 +174,17 @@ def step_costs(
     return known
 
 
-def _timed(recipe: Recipe, prepare: Callable[[Recipe], Setup], should_stop: ShouldStop) -> Costs:
-    """Seconds of a step of a recipe's phases and of `LARGEST`, all of them timed in turn."""
-    phases = {step_kind(phase, recipe): phase for phase in (LARGEST, *recipe.phases)}
+def _timed(
+    recipe: Recipe,
+    phases: Sequence[Phase],
+    prepare: Callable[[Recipe], Setup],
+    should_stop: ShouldStop,
+) -> Costs:
+    """Seconds of a step of each phase in a recipe's supernet, all of them timed in turn."""
+    kinds = {step_kind(phase, recipe): phase for phase in phases}
     alone = tuple(
         replace(phase, name=name, continues_rate=False, largest_share=0.0, max_steps=None)
-        for name, phase in phases.items()
+        for name, phase in kinds.items()
     )
     setup, processes = prepare(replace(recipe, phases=alone)), find_place("cpu")
     seconds = time_steps(
@@ -190,7 +198,7 @@ def _timed(recipe: Recipe, prepare: Callable[[Recipe], Setup], should_stop: Shou
         should_stop=should_stop,
         rounds=TIMED_ROUNDS,
     )
-    costs: Costs = {name: {} for name in phases}
+    costs: Costs = {name: {} for name in kinds}
     for name, value in seconds.items():
         phase, _, size = name.rpartition("@")
         costs[phase][size] = value
